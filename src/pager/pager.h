@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * pager: the inside of struct uf_pager, and the checker of its promises.
+ *
+ * A pager either has a fill (ops.fill) or is the zero pager, for which the
+ * fault layer needs no buffer at all: the kernel can map zeros by itself.
+ * pager_fill is the only caller of a user's fill: what comes back is checked
+ * here (invariant 11), so the rest of the library may trust it.
+ */
+#ifndef UF_PAGER_PAGER_H
+#define UF_PAGER_PAGER_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "ufault/pager.h"
+
+#define PAGER_NAME_MAX 32
+
+/* Bytes behind a fill buffer that must still hold the pattern afterwards. */
+#define PAGER_REDZONE 64
+
+struct uf_pager {
+    struct uf_pager_ops ops;
+    void *context;
+    bool is_zero;   /* filled by the kernel, never through ops.fill */
+    bool is_static; /* not counted */
+    atomic_ulong refs;
+    char name[PAGER_NAME_MAX];
+};
+
+/* What a fill came to. */
+enum fill_verdict {
+    FILL_OK,     /* *ret_len bytes are good */
+    FILL_AGAIN,  /* asked for a pause */
+    FILL_FAILED, /* an honest -errno, in *ret_err */
+    FILL_LIED    /* promise broken; *ret_why says how */
+};
+
+/* Public functions' bodies; see ufault/pager.h. */
+int pager_create(const struct uf_pager_ops *ops, void *context,
+                 struct uf_pager **ret_pager);
+struct uf_pager *pager_zero(void);
+struct uf_pager *pager_ref(struct uf_pager *pager);
+void pager_unref(struct uf_pager *pager);
+
+/* False when any page of the pager is as good as any other (zeros), so that
+ * neighbours merge whatever their offsets. */
+bool pager_uses_offsets(const struct uf_pager *pager);
+
+/*
+ * Calls fill and checks the answer. Requires: no lock held; request->buffer
+ * has PAGER_REDZONE writable bytes behind len_bytes. Exactly one of the
+ * outputs is set, by the verdict.
+ */
+enum fill_verdict pager_fill(struct uf_pager *pager,
+                             const struct uf_fill *request, size_t *ret_len,
+                             int *ret_err, const char **ret_why);
+
+#endif
