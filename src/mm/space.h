@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * space: one reservation, its mappings, break, limits and accounting; the
+ * mm_struct of ufault.
+ *
+ *     base                                                         base + len
+ *     |  heap VMA, open (RW)        |  outside every VMA: closed (PROT_NONE)  |
+ *     start_brk                     brk, rounded up to a page
+ *
+ * Invariants (space_is_valid checks them in checking builds):
+ *   S1. Every VMA lies inside the region; no two overlap; none is empty.
+ *   S2. [start_brk, align_up(brk)) is exactly the heap's VMAs.
+ *   S3. total_vm, data_vm, locked_vm and map_count agree with the VMAs.
+ *   S4. A page outside every VMA is not resident and not open.
+ *   S5. brk >= start_brk.
+ *
+ * A change is prepare (reserve records), host call (the one step that may
+ * fail), commit (cannot fail), all under the exclusive map lock. Faults look up
+ * and install under the shared one, so no page appears in a range after the
+ * call that removed it has returned.
+ */
+#ifndef UF_MM_SPACE_H
+#define UF_MM_SPACE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/lock.h"
+#include "base/range.h"
+#include "host/region.h"
+#include "mm/resident.h"
+#include "mm/vma_set.h"
+#include "trace/counters.h"
+#include "trace/threads.h"
+#include "ufault/ufault.h"
+
+#define SPACE_MAGIC 0x75667370u /* "ufsp" */
+
+/* Hooks and the like: fixed when the space is made. */
+struct space_config {
+    uint32_t window_pages;
+    uint32_t flags; /* UF_SPACE_* */
+    enum uf_fork fork;
+    uf_error_hook on_error;
+    uf_fault_hook on_fault;
+    void *hook_data;
+};
+
+struct uf_space {
+    _Atomic uint32_t magic;
+    struct space_config config;
+    struct region region;
+    struct uf_pager *heap_pager; /* one reference */
+
+    struct rwlock map_lock; /* guards from here to `resident` */
+    struct vma_set vmas;
+    uintptr_t start_brk;
+    uintptr_t brk;
+    uint64_t generation; /* the last one given to a VMA */
+    uint64_t limit_data; /* bytes */
+    uint64_t limit_as;   /* bytes */
+    uint64_t data_extra; /* bytes of static data that RLIMIT_DATA counts */
+    size_t total_vm;     /* pages */
+    size_t data_vm;
+    size_t locked_vm;
+
+    struct resident resident; /* set under the shared, cleared under the
+                                 exclusive map lock */
+    struct counters *counters;
+    struct counters *own_counters; /* NULL if the caller supplied them */
+    struct thread_table threads;
+
+    /* The fault layer's; mm only carries them. */
+    struct uf_engine *engine;     /* NULL in a forked child without one */
+    struct uf_engine *own_engine; /* made for this space alone, or NULL */
+    _Atomic uint32_t pins;        /* faults being served: destroy waits for 0 */
+    /* Faults whose thread may have been woken and that are not counted yet;
+     * space_stats waits for 0, so that a thread finds its own touches counted.
+     * No foreign code runs meanwhile. */
+    _Atomic uint32_t unsettled;
+    atomic_bool dying; /* set under the exclusive map lock */
+};
+
+/* How to make a space beyond what the public options say. */
+struct space_params {
+    const struct uf_space_opts *opts; /* valid, see space_opts_check */
+    /* Take over this process's own heap: a NATIVE region. opts->len_bytes and
+     * opts->address are not used then. */
+    bool native;
+    struct range native_range;  /* from the kernel's start_brk, page-aligned */
+    uintptr_t native_brk;       /* the break now: below it stays as it is */
+    uint64_t native_data_extra; /* end_data - start_data, for RLIMIT_DATA */
+    struct counters *counters;  /* where to count; NULL: own memory */
+};
+
+/* 0, or -EINVAL as uf_space_create documents. */
+int space_opts_check(const struct uf_space_opts *opts);
+
+/* 0 or -errno. The space serves no faults yet: fault/engine.h's
+ * engine_attach is next. */
+int space_create(const struct space_params *params,
+                 struct uf_space **ret_space);
+
+/* Requires: detached from its engine, no fault in flight. Unmaps (RESERVED) and
+ * frees everything. */
+void space_destroy(struct uf_space *space);
+
+/* True if `space` looks like a live one. */
+bool space_is_live(const struct uf_space *space);
+
+/* The parts of the region that are mapped now and may take a userfaultfd: all
+ * of a RESERVED one, the heap of a NATIVE one. May be empty. */
+struct range space_registrable(const struct uf_space *space);
+
+/*
+ * A pinned space is not freed: space_await_unpinned returns when the last pin
+ * is gone. Pins are short, except where a pager blocks.
+ */
+void space_pin(struct uf_space *space);
+void space_unpin(struct uf_space *space);
+void space_await_unpinned(struct uf_space *space);
+
+/* S1..S5. Requires: map lock held or nobody else about. */
+bool space_is_valid(const struct uf_space *space);
+
+/* -------------------------------------------------------------- brk.c -- */
+
+/* uf_brk; *ret_grown is what was added (empty if nothing). */
+uintptr_t space_brk(struct uf_space *space, uintptr_t brk,
+                    struct range *ret_grown);
+
+/* uf_sbrk. */
+intptr_t space_sbrk(struct uf_space *space, intptr_t increment,
+                    struct range *ret_grown);
+
+/* ----------------------------------------------------------- limits.c -- */
+
+int space_set_limit(struct uf_space *space, enum uf_limit which,
+                    uint64_t bytes);
+int space_get_limit(struct uf_space *space, enum uf_limit which,
+                    uint64_t *ret_bytes);
+
+/* check_data_rlimit of <linux/mm.h>: may the break be at `brk`? */
+bool limits_allow_brk_locked(const struct uf_space *space, uintptr_t brk);
+
+/* may_expand_vm of mm/mmap.c: may npages more be mapped? `data`: private and
+ * writable, so that they count as data. */
+bool limits_allow_pages_locked(const struct uf_space *space, size_t npages,
+                               bool data);
+
+/* Counts npages as mapped / unmapped (negative); updates the gauges. */
+void limits_account_locked(struct uf_space *space, ssize_t npages,
+                           const struct vma *like);
+
+/* ------------------------------------------------------------- show.c -- */
+
+int space_walk(struct uf_space *space,
+               int (*visit)(void *data, const struct uf_vma_info *vma),
+               void *data);
+ssize_t space_maps(struct uf_space *space, char *text, size_t len_bytes);
+void space_stats(struct uf_space *space, struct uf_stats *stats);
+
+#endif
