@@ -1,0 +1,401 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ufault: demand paging in user space.
+ *
+ * A space is a small mm_struct that a program owns: one reserved range of
+ * addresses with a program break of its own. Memory in it costs nothing until
+ * it is touched; the first touch of a page is a fault that an engine (handler
+ * threads on a userfaultfd) answers with bytes from a pager.
+ *
+ *     struct uf_space_opts opts = {.size = sizeof(opts), .len_bytes = 1 << 30};
+ *     struct uf_space *space;
+ *     int err = uf_space_create(&opts, &space);       0 or -errno
+ *     char *p = (char *)uf_sbrk(space, 1 << 20);      1 MiB, nothing resident
+ *     p[0] = 1;                                       one fault, answered here
+ *     uf_space_destroy(space);
+ *
+ * Conventions. Functions return 0 or -errno unless they say otherwise and
+ * change nothing when they fail. Ranges are half-open, [start, end). Sizes are
+ * in bytes unless the name says pages. Option and result structs begin with
+ * their size, set by the caller to sizeof(the struct). Every function may be
+ * called from any thread, except where it says otherwise, and not from a signal
+ * handler. Handles are used after destroy as little as pointers after free(3).
+ */
+#ifndef UFAULT_UFAULT_H
+#define UFAULT_UFAULT_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "ufault/pager.h"
+#include "ufault/stats.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define UF_VERSION_MAJOR 0
+#define UF_VERSION_MINOR 1
+#define UF_VERSION_PATCH 0
+
+struct uf_engine;
+struct uf_space;
+
+/* "MAJOR.MINOR.PATCH" of the library that is running. */
+const char *uf_version(void);
+
+/* ------------------------------------------------------------- hooks -- */
+
+/* What an error report is about. */
+enum uf_error_kind {
+    UF_ERROR_PAGER_FAILED, /* a pager could not supply a page */
+    UF_ERROR_PAGER_LIED,   /* a pager broke its contract */
+    UF_ERROR_SELF_TOUCH,   /* a handler thread touched a space */
+    UF_ERROR_INSTALL,      /* the kernel refused a page for good */
+    UF_ERROR_ENGINE        /* the engine cannot go on serving */
+};
+
+struct uf_error {
+    size_t size;
+    enum uf_error_kind kind;
+    int error;           /* -errno, 0 if there is none */
+    uintptr_t address;   /* the touched byte, 0 if there is none */
+    pid_t tid;           /* the touching thread, 0 if not known */
+    const char *pager;   /* its name, or NULL; valid during the call */
+    const char *message; /* one sentence; valid during the call */
+};
+
+/* What became of a fault; see src/README.md for the state diagram. */
+enum uf_outcome {
+    UF_OUTCOME_INSTALLED,
+    UF_OUTCOME_PRESENT,
+    UF_OUTCOME_STALE,
+    UF_OUTCOME_DEFERRED,
+    UF_OUTCOME_REFUSED,
+    UF_OUTCOME_FOLDED
+};
+
+/* The access was a write. */
+#define UF_FAULT_WRITE 0x1u
+
+struct uf_fault_event {
+    size_t size;
+    uintptr_t address; /* the touched byte (page, where the kernel hides it) */
+    pid_t tid;         /* the touching thread, 0 if not known */
+    uint32_t flags;    /* UF_FAULT_* */
+    enum uf_outcome outcome;
+    uint32_t reserved;
+    uintptr_t start; /* what was installed: [start, end) */
+    uintptr_t end;
+    uint64_t received_ns; /* CLOCK_MONOTONIC */
+    uint64_t service_ns;  /* received to woken */
+};
+
+/*
+ * Hooks run on handler threads with no lock held, possibly several at once.
+ * They must not touch a space's memory, nor destroy a space or an engine.
+ */
+typedef void (*uf_error_hook)(void *data, const struct uf_error *error);
+typedef void (*uf_fault_hook)(void *data, const struct uf_fault_event *event);
+
+/* ------------------------------------------------------------ engine -- */
+
+/* How the engine got at userfaultfd; see uf_probe. */
+enum uf_tier {
+    UF_TIER_NONE,     /* not at all */
+    UF_TIER_SYSCALL,  /* userfaultfd(2): touches by system calls served too */
+    UF_TIER_DEVICE,   /* /dev/userfaultfd: the same */
+    UF_TIER_USER_MODE /* UFFD_USER_MODE_ONLY: a system call that touches an
+                         absent page gets EFAULT */
+};
+
+#define UF_CPU_ANY (-1)
+
+struct uf_engine_opts {
+    size_t size;
+    /* Handler threads; 0 means 1. With a pager that has a fill there are
+     * always at least 2, so that one is left while a fill blocks. At most 64.
+     */
+    uint32_t nhandlers;
+    /* 1 + the CPU to bind the handler threads to; 0: not bound. A handler on
+     * the CPU of the touching thread answers several times faster. */
+    uint32_t cpu_plus_one;
+    /* 1 + the enum uf_tier to insist on; 0: the best there is. */
+    uint32_t tier_plus_one;
+    /* Milliseconds for which a fault that cannot be answered now (-EAGAIN from
+     * a pager, no memory) is tried again before it is refused with SIGBUS;
+     * 0 means 10,000. */
+    uint32_t defer_limit_ms;
+};
+
+/*
+ * uf_engine_create: opens a userfaultfd and starts handler threads. One engine
+ * may serve many spaces. `opts` may be NULL: all defaults.
+ *
+ * Returns 0 or
+ *   -EINVAL  ret_engine is NULL; opts->size is unknown; nhandlers over 64;
+ *            the tier or the CPU does not exist
+ *   -EPERM   userfaultfd is refused to this process (uf_probe says why)
+ *   -ENOSYS  the kernel has no userfaultfd
+ *   -ENOTSUP the kernel's userfaultfd lacks what is needed
+ *   -EMFILE, -ENFILE  no descriptor left
+ *   -ENOMEM  no memory for records
+ *   -EAGAIN  no thread could be started
+ */
+int uf_engine_create(const struct uf_engine_opts *opts,
+                     struct uf_engine **ret_engine);
+
+/*
+ * uf_engine_destroy: stops the threads and closes the userfaultfd. NULL does
+ * nothing. Returns 0 or
+ *   -EBUSY    it still serves a space
+ *   -EDEADLK  called from one of its own handler threads
+ *   -EINVAL   not a live engine (as far as that can be told)
+ */
+int uf_engine_destroy(struct uf_engine *engine);
+
+/* Which tier the engine got. */
+enum uf_tier uf_engine_tier(const struct uf_engine *engine);
+/* "system call", "/dev/userfaultfd", "user mode only" or "none". */
+const char *uf_tier_name(enum uf_tier tier);
+
+/* ------------------------------------------------------------- space -- */
+
+/*
+ * What a forked child gets (fork(2) through libc; a bare clone(2) behaves as
+ * UF_FORK_ZERO, and as UF_FORK_NONE for spaces that have it).
+ */
+enum uf_fork {
+    UF_FORK_DEFAULT, /* ZERO for zero-paged spaces, NONE for others */
+    /* The child inherits the memory; pages not resident at the fork read as
+     * zeros there, served by the kernel. Only for spaces whose every page is
+     * zero at first touch: -EINVAL with any other pager. */
+    UF_FORK_ZERO,
+    /* Not inherited (MADV_DONTFORK): touching it in the child is SIGSEGV, and
+     * every call on the space answers as on a dead handle. */
+    UF_FORK_NONE,
+    /* The child gets an engine of its own, as the parent's; both go on with
+     * copies of what was resident. */
+    UF_FORK_ENGINE
+};
+
+/* Every page is populated when the break makes it, as under
+ * mlockall(MCL_FUTURE); pages count as locked_vm. Not mlock(2): nothing is
+ * pinned against swap. */
+#define UF_SPACE_LOCKED 0x1u
+
+/* No limit; as RLIM_INFINITY. */
+#define UF_UNLIMITED UINT64_MAX
+
+struct uf_space_opts {
+    size_t size;
+    /* Length of the reservation: 64 KiB to 64 TiB, whole pages. */
+    size_t len_bytes;
+    /* Where, page-aligned; 0: the kernel's choice. */
+    uintptr_t address;
+    /* Who serves it; NULL: an engine of its own, as uf_engine_create(NULL). */
+    struct uf_engine *engine;
+    /* Who supplies the heap's pages, by offset from the space's base; NULL: the
+     * zero pager. The space takes a reference of its own. */
+    struct uf_pager *heap_pager;
+    uint32_t flags; /* UF_SPACE_* */
+    enum uf_fork fork;
+    /* Pages brought in by one fault, around the touched one: 1 to 512;
+     * 0 means 64. */
+    uint32_t window_pages;
+    uint32_t reserved; /* 0 */
+    /* Limits as setrlimit's RLIMIT_DATA and RLIMIT_AS, over this space alone,
+     * in bytes; 0 means UF_UNLIMITED (uf_space_set_limit can set 0). */
+    uint64_t limit_data;
+    uint64_t limit_as;
+    uf_error_hook on_error; /* NULL: errors are counted only */
+    uf_fault_hook on_fault; /* NULL: costs nothing */
+    void *hook_data;
+};
+
+/*
+ * uf_space_create: reserves [address, address + len_bytes) PROT_NONE and
+ * NORESERVE, registers it with the engine and puts an empty heap at its base.
+ *
+ * Returns 0 or
+ *   -EINVAL  opts or ret_space is NULL; opts->size is unknown; len_bytes or
+ *            address unaligned, too small, too large or overflowing;
+ *            window_pages over 512; unknown flags or fork policy;
+ *            UF_FORK_ZERO with a heap_pager that is not uf_pager_zero()
+ *   -EEXIST  something is mapped in the range asked for
+ *   -ENOMEM  no address space, RLIMIT_AS, vm.max_map_count, or no memory
+ *   -EBUSY   part of the range belongs to another userfaultfd
+ *   and, with engine NULL, what uf_engine_create returns
+ */
+int uf_space_create(const struct uf_space_opts *opts,
+                    struct uf_space **ret_space);
+
+/*
+ * uf_space_destroy: unmaps the space and forgets it. NULL does nothing. Waits
+ * for fills under way. Threads that wait in a fault on it get SIGSEGV, as on
+ * munmap(2). Destroying twice is a use after free: records are recycled, so it
+ * is answered with -EINVAL only as long as no new space has taken the record.
+ *
+ * Returns 0 or
+ *   -EDEADLK  called from a handler thread (a pager or a hook)
+ *   -EINVAL   not a live space (as far as that can be told)
+ */
+int uf_space_destroy(struct uf_space *space);
+
+/* First address and length of the reservation. */
+uintptr_t uf_space_base(const struct uf_space *space);
+size_t uf_space_len(const struct uf_space *space);
+/* The engine that serves it. NULL in a forked child without one. */
+struct uf_engine *uf_space_engine(const struct uf_space *space);
+
+/* -------------------------------------------------------------- break -- */
+
+/*
+ * uf_brk: moves the break, exactly as the Linux system call brk (mm/mmap.c):
+ * the same order of checks (below start_brk; data limit; same page; shrink;
+ * collision with the next mapping, one guard page included; address-space
+ * limit; merge with the heap; populate if locked) and the same answer: the new
+ * break on success, the unchanged one if it cannot be moved. uf_brk(space, 0)
+ * asks where it is. Whole pages above a lowered break are gone and read as new
+ * when it comes back; the page that holds the break keeps its bytes.
+ *
+ * Returns 0 for a handle that is no live space. See also brk(2).
+ */
+uintptr_t uf_brk(struct uf_space *space, uintptr_t brk);
+
+/*
+ * uf_sbrk: moves the break by `increment` bytes, as libc's sbrk. Returns the
+ * break from before (the start of the new memory when growing), or -ENOMEM if
+ * it cannot be moved. As in glibc, lowering it below its start is answered like
+ * a success although the break does not move. Two threads' increments never
+ * overlap. -EINVAL for a handle that is no live space.
+ */
+intptr_t uf_sbrk(struct uf_space *space, intptr_t increment);
+
+/*
+ * uf_populate: makes [address, address + len_bytes) resident as a write touch
+ * of each page would, without a fault, in the calling thread
+ * (MADV_POPULATE_WRITE).
+ *
+ * Returns 0 or
+ *   -EINVAL  address not page-aligned, or it overflows
+ *   -ENOMEM  part of the range is not mapped; what lies before it is populated
+ *   -EFAULT  a pager could not supply a page; what lies before it is populated
+ *   -EDEADLK called from a handler thread
+ */
+int uf_populate(struct uf_space *space, uintptr_t address, size_t len_bytes);
+
+enum uf_limit {
+    UF_LIMIT_DATA, /* as RLIMIT_DATA: heap and private writable mappings */
+    UF_LIMIT_AS    /* as RLIMIT_AS: everything mapped in the space */
+};
+
+/* Sets / reads a limit in bytes. Lowering it below what is in use is allowed,
+ * as with setrlimit(2): only growth is refused. -EINVAL: no such limit, or no
+ * live space. */
+int uf_space_set_limit(struct uf_space *space, enum uf_limit which,
+                       uint64_t bytes);
+int uf_space_get_limit(struct uf_space *space, enum uf_limit which,
+                       uint64_t *ret_bytes);
+
+/* ------------------------------------------------------------ looking -- */
+
+/* One mapping, as a line of /proc/PID/maps. */
+struct uf_vma_info {
+    size_t size;
+    uintptr_t start;
+    uintptr_t end;
+    int prot;          /* PROT_* */
+    uint32_t flags;    /* UF_VMA_* */
+    uint64_t offset;   /* pager's offset of start */
+    const char *pager; /* its name; valid during the call */
+};
+
+#define UF_VMA_HEAP   0x1u
+#define UF_VMA_LOCKED 0x2u
+
+/*
+ * uf_space_walk: calls visit for each mapping in address order until it returns
+ * non-zero. No lock is held in visit: it may call anything. A mapping that
+ * changes meanwhile is seen before or after the change; none is seen twice.
+ * Returns 0, what visit returned, or -EINVAL.
+ */
+int uf_space_walk(struct uf_space *space,
+                  int (*visit)(void *data, const struct uf_vma_info *vma),
+                  void *data);
+
+/*
+ * uf_space_maps: the mappings as text in the format of /proc/PID/maps, at most
+ * len_bytes with the final NUL, cut at a line's end if it does not fit. Returns
+ * the length of the whole text without the NUL, as snprintf(3) does, or
+ * -EINVAL.
+ */
+ssize_t uf_space_maps(struct uf_space *space, char *text, size_t len_bytes);
+
+/*
+ * uf_space_stats: a snapshot of the counters. stats->size must be set.
+ * Returns 0 or -EINVAL (NULL, unknown size, no live space). Takes no lock that
+ * a fault waits for longer than a copy.
+ */
+int uf_space_stats(struct uf_space *space, struct uf_stats *stats);
+
+/*
+ * uf_space_thread_stats: up to `max` records of the threads that touched, in
+ * the order of their first touch. Returns how many there are, or -EINVAL. A
+ * thread id that the kernel used again counts on in its old record.
+ */
+ssize_t uf_space_thread_stats(struct uf_space *space,
+                              struct uf_thread_stats *threads, size_t max);
+
+/* A snapshot as text (one "name value" a line) or as one JSON object. Returns
+ * the length as snprintf(3) does, or -EINVAL. */
+ssize_t uf_stats_text(const struct uf_stats *stats, char *text,
+                      size_t len_bytes);
+ssize_t uf_stats_json(const struct uf_stats *stats, char *text,
+                      size_t len_bytes);
+
+/* -------------------------------------------------------------- probe -- */
+
+/* What this kernel and this process may use. */
+enum uf_probe_id {
+    UF_PROBE_SYSCALL,        /* userfaultfd(2), kernel faults served too */
+    UF_PROBE_DEVICE,         /* /dev/userfaultfd */
+    UF_PROBE_USER_MODE,      /* userfaultfd(2) with UFFD_USER_MODE_ONLY */
+    UF_PROBE_IO_URING,       /* io_uring_setup(2) */
+    UF_PROBE_SECCOMP_NOTIFY, /* seccomp filters with user notification */
+    UF_PROBE_COUNT
+};
+
+struct uf_probe_item {
+    const char *name;   /* "userfaultfd system call", ... */
+    int available;      /* 1 or 0 */
+    int error;          /* -errno of the refusal, 0 */
+    const char *why;    /* why it is refused, one sentence; "" if it is not */
+    const char *remedy; /* a command or setting that would allow it; "" */
+};
+
+struct uf_probe {
+    size_t size;
+    enum uf_tier tier; /* what uf_engine_create would get */
+    uint64_t features; /* UFFD_FEATURE_* bits that the kernel has */
+    struct uf_probe_item items[UF_PROBE_COUNT];
+};
+
+/*
+ * uf_probe: tries each facility on throw-away descriptors (and, for seccomp, in
+ * a throw-away child) and says for what is refused why and what would allow
+ * it. The strings are static. Returns 0 or -EINVAL (NULL or unknown size).
+ */
+int uf_probe(struct uf_probe *probe);
+
+/* The name of feature bit 0..63 ("PAGEFAULT_FLAG_WP", ...), the kernel that
+ * first had it, and one sentence on its use; NULL for a bit without a name. */
+const char *uf_feature_name(unsigned bit);
+const char *uf_feature_since(unsigned bit);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The public functions: validate, call down, let only documented errors out.
+ * The only file whose functions leave the shared library.
+ */
+#include "ufault/ufault.h"
+
+#include <errno.h>
+
+#include "base/check.h"
+#include "fault/engine.h"
+#include "host/caps.h"
+#include "mm/space.h"
+#include "pager/pager.h"
+#include "trace/export.h"
+
+#define TEXT(x)  #x
+#define VALUE(x) TEXT(x)
+
+const char *uf_version(void)
+{
+    return VALUE(UF_VERSION_MAJOR) "." VALUE(UF_VERSION_MINOR) "." VALUE(
+        UF_VERSION_PATCH);
+}
+
+int uf_engine_create(const struct uf_engine_opts *opts,
+                     struct uf_engine **ret_engine)
+{
+    if (!ret_engine || (opts && opts->size != sizeof(*opts)))
+        return -EINVAL;
+    return engine_create(opts, ret_engine);
+}
+
+int uf_engine_destroy(struct uf_engine *engine)
+{
+    return engine_destroy(engine);
+}
+
+enum uf_tier uf_engine_tier(const struct uf_engine *engine)
+{
+    return engine_is_live(engine) ? engine->uffd.tier : UF_TIER_NONE;
+}
+
+const char *uf_tier_name(enum uf_tier tier)
+{
+    switch (tier) {
+    case UF_TIER_SYSCALL:
+        return "system call";
+    case UF_TIER_DEVICE:
+        return "/dev/userfaultfd";
+    case UF_TIER_USER_MODE:
+        return "user mode only";
+    case UF_TIER_NONE:
+        break;
+    }
+    return "none";
+}
+
+/* Creates the space and has `engine`, its own or another, serve it. */
+static int create_on(const struct uf_space_opts *opts, struct uf_engine *engine,
+                     struct uf_space **ret_space)
+{
+    struct space_params params = {.opts = opts};
+    struct uf_space *space;
+    int err = space_create(&params, &space);
+
+    if (err)
+        return err;
+    err = engine_attach(engine, space);
+    if (err) {
+        space_destroy(space);
+        return err;
+    }
+    space->own_engine = opts->engine ? NULL : engine;
+    *ret_space = space;
+    return 0;
+}
+
+int uf_space_create(const struct uf_space_opts *opts,
+                    struct uf_space **ret_space)
+{
+    struct uf_engine *own = NULL;
+    int err = space_opts_check(opts);
+
+    if (err || !ret_space)
+        return -EINVAL;
+    if (opts->engine)
+        return engine_is_live(opts->engine)
+                   ? create_on(opts, opts->engine, ret_space)
+                   : -EINVAL;
+    err = engine_create(NULL, &own);
+    if (err)
+        return err;
+    err = create_on(opts, own, ret_space);
+    if (err)
+        engine_destroy(own);
+    return err;
+}
+
+int uf_space_destroy(struct uf_space *space)
+{
+    struct uf_engine *own;
+
+    if (!space)
+        return 0;
+    if (!space_is_live(space))
+        return -EINVAL;
+    if (engine_is_handler_thread())
+        return -EDEADLK;
+    own = space->own_engine;
+    if (space->engine)
+        engine_detach(space);
+    space_destroy(space);
+    return own ? engine_destroy(own) : 0;
+}
+
+uintptr_t uf_space_base(const struct uf_space *space)
+{
+    return space_is_live(space) ? space->region.range.start : 0;
+}
+
+size_t uf_space_len(const struct uf_space *space)
+{
+    return space_is_live(space) ? range_len(space->region.range) : 0;
+}
+
+struct uf_engine *uf_space_engine(const struct uf_space *space)
+{
+    return space_is_live(space) ? space->engine : NULL;
+}
+
+/* mm_populate: what a locked space grew by is made resident; a page that
+ * cannot be had is left to its first touch, as in the kernel. */
+static void populate_grown(struct uf_space *space, struct range grown)
+{
+    if ((space->config.flags & UF_SPACE_LOCKED) && !range_is_empty(grown))
+        fault_populate(space, grown);
+}
+
+uintptr_t uf_brk(struct uf_space *space, uintptr_t brk)
+{
+    struct range grown;
+    uintptr_t now;
+
+    if (!space_is_live(space))
+        return 0;
+    now = space_brk(space, brk, &grown);
+    populate_grown(space, grown);
+    return now;
+}
+
+intptr_t uf_sbrk(struct uf_space *space, intptr_t increment)
+{
+    struct range grown;
+    intptr_t old;
+
+    if (!space_is_live(space))
+        return -EINVAL;
+    old = space_sbrk(space, increment, &grown);
+    populate_grown(space, grown);
+    return old;
+}
+
+int uf_populate(struct uf_space *space, uintptr_t address, size_t len_bytes)
+{
+    struct range range;
+
+    if (!space_is_live(space) || !is_aligned(address, page_size()) ||
+        !range_make(address, len_bytes, &range) ||
+        align_up(range.end, page_size()) < range.end)
+        return -EINVAL;
+    if (engine_is_handler_thread())
+        return -EDEADLK;
+    range.end = align_up(range.end, page_size());
+    return fault_populate(space, range);
+}
+
+int uf_space_set_limit(struct uf_space *space, enum uf_limit which,
+                       uint64_t bytes)
+{
+    return space_is_live(space) ? space_set_limit(space, which, bytes)
+                                : -EINVAL;
+}
+
+int uf_space_get_limit(struct uf_space *space, enum uf_limit which,
+                       uint64_t *ret_bytes)
+{
+    return space_is_live(space) ? space_get_limit(space, which, ret_bytes)
+                                : -EINVAL;
+}
+
+int uf_space_walk(struct uf_space *space,
+                  int (*visit)(void *data, const struct uf_vma_info *vma),
+                  void *data)
+{
+    if (!space_is_live(space) || !visit)
+        return -EINVAL;
+    return space_walk(space, visit, data);
+}
+
+ssize_t uf_space_maps(struct uf_space *space, char *text, size_t len_bytes)
+{
+    if (!space_is_live(space) || (!text && len_bytes > 0))
+        return -EINVAL;
+    return space_maps(space, text, len_bytes);
+}
+
+int uf_space_stats(struct uf_space *space, struct uf_stats *stats)
+{
+    if (!space_is_live(space) || !stats || stats->size != sizeof(*stats))
+        return -EINVAL;
+    space_stats(space, stats);
+    return 0;
+}
+
+ssize_t uf_space_thread_stats(struct uf_space *space,
+                              struct uf_thread_stats *threads, size_t max)
+{
+    if (!space_is_live(space) || (!threads && max > 0))
+        return -EINVAL;
+    return (ssize_t)thread_table_copy(&space->threads, threads, max);
+}
+
+ssize_t uf_stats_text(const struct uf_stats *stats, char *text,
+                      size_t len_bytes)
+{
+    if (!stats || stats->size != sizeof(*stats) || (!text && len_bytes > 0))
+        return -EINVAL;
+    return export_text(stats, text, len_bytes);
+}
+
+ssize_t uf_stats_json(const struct uf_stats *stats, char *text,
+                      size_t len_bytes)
+{
+    if (!stats || stats->size != sizeof(*stats) || (!text && len_bytes > 0))
+        return -EINVAL;
+    return export_json(stats, text, len_bytes);
+}
+
+int uf_probe(struct uf_probe *probe)
+{
+    if (!probe || probe->size != sizeof(*probe))
+        return -EINVAL;
+    return caps_probe(probe);
+}
+
+const char *uf_feature_name(unsigned bit)
+{
+    return caps_feature_name(bit);
+}
+
+const char *uf_feature_since(unsigned bit)
+{
+    return caps_feature_since(bit);
+}
+
+int uf_pager_create(const struct uf_pager_ops *ops, void *context,
+                    struct uf_pager **ret_pager)
+{
+    return pager_create(ops, context, ret_pager);
+}
+
+int uf_pager_callback(ssize_t (*fill)(void *context,
+                                      const struct uf_fill *request),
+                      void *context, struct uf_pager **ret_pager)
+{
+    struct uf_pager_ops ops = {
+        .size = sizeof(ops), .name = "callback", .fill = fill};
+
+    return pager_create(&ops, context, ret_pager);
+}
+
+struct uf_pager *uf_pager_zero(void)
+{
+    return pager_zero();
+}
+
+struct uf_pager *uf_pager_ref(struct uf_pager *pager)
+{
+    return pager_ref(pager);
+}
+
+void uf_pager_unref(struct uf_pager *pager)
+{
+    pager_unref(pager);
+}

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT */
+/* See deferred.h. */
+#include "fault/deferred.h"
+
+#include "base/check.h"
+
+void deferred_init(struct deferred_queue *q)
+{
+    lock_init(&q->lock, LOCK_RANK_QUEUE);
+}
+
+void deferred_destroy(struct deferred_queue *q)
+{
+    lock_destroy(&q->lock);
+}
+
+bool deferred_put(struct deferred_queue *q, const struct fault *fault,
+                  uint64_t due_ns)
+{
+    bool room;
+
+    lock_take(&q->lock);
+    room = q->ntimed < DEFERRED_MAX;
+    if (room)
+        q->timed[q->ntimed++] = (struct deferred_entry){*fault, due_ns};
+    lock_release(&q->lock);
+    return room;
+}
+
+bool deferred_take_due(struct deferred_queue *q, uint64_t now_ns,
+                       struct fault *ret)
+{
+    bool found = false;
+
+    lock_take(&q->lock);
+    for (unsigned i = 0; i < q->ntimed && !found; i++) {
+        if (q->timed[i].due_ns > now_ns)
+            continue;
+        *ret = q->timed[i].fault;
+        q->timed[i] = q->timed[--q->ntimed];
+        found = true;
+    }
+    lock_release(&q->lock);
+    return found;
+}
+
+int64_t deferred_wait_ns(struct deferred_queue *q, uint64_t now_ns)
+{
+    uint64_t first = UINT64_MAX;
+
+    lock_take(&q->lock);
+    for (unsigned i = 0; i < q->ntimed; i++)
+        if (q->timed[i].due_ns < first)
+            first = q->timed[i].due_ns;
+    lock_release(&q->lock);
+    if (first == UINT64_MAX)
+        return -1;
+    return first > now_ns ? (int64_t)(first - now_ns) : 0;
+}
+
+enum deferred_enter deferred_enter(struct deferred_queue *q, unsigned nthreads,
+                                   const struct fault *fault)
+{
+    enum deferred_enter answer = ENTER_FULL;
+    unsigned last;
+
+    lock_take(&q->lock);
+    if (q->inside + 1 < nthreads) {
+        q->inside++;
+        answer = ENTER_YES;
+    } else if (q->nwaiting < DEFERRED_MAX) {
+        last = (q->first_waiting + q->nwaiting++) % DEFERRED_MAX;
+        q->waiting[last] = *fault;
+        answer = ENTER_LATER;
+    }
+    lock_release(&q->lock);
+    return answer;
+}
+
+bool deferred_leave(struct deferred_queue *q, struct fault *ret)
+{
+    bool found;
+
+    lock_take(&q->lock);
+    CHECK(q->inside > 0);
+    found = q->nwaiting > 0;
+    if (found) {
+        *ret = q->waiting[q->first_waiting];
+        q->first_waiting = (q->first_waiting + 1) % DEFERRED_MAX;
+        q->nwaiting--;
+    } else {
+        q->inside--;
+    }
+    lock_release(&q->lock);
+    return found;
+}

@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: MIT */
+/* See engine.h: making engines, and which spaces they serve. */
+#include "fault/engine.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/slab.h"
+#include "fault/install.h"
+
+static struct slab_cache engines =
+    SLAB_CACHE("engine", sizeof(struct uf_engine));
+
+#define DEFER_LIMIT_MS 10000
+
+static int opts_check(const struct uf_engine_opts *opts)
+{
+    if (opts->size != sizeof(*opts) || opts->nhandlers > ENGINE_HANDLERS_MAX ||
+        opts->tier_plus_one > UF_TIER_USER_MODE + 1 ||
+        opts->tier_plus_one == UF_TIER_NONE + 1)
+        return -EINVAL;
+    if (opts->cpu_plus_one > (uint32_t)sysconf(_SC_NPROCESSORS_CONF))
+        return -EINVAL;
+    return 0;
+}
+
+static struct uf_engine_opts with_defaults(const struct uf_engine_opts *opts)
+{
+    struct uf_engine_opts o = {.size = sizeof(o)};
+
+    if (opts)
+        o = *opts;
+    if (o.nhandlers == 0)
+        o.nhandlers = 1;
+    if (o.defer_limit_ms == 0)
+        o.defer_limit_ms = DEFER_LIMIT_MS;
+    return o;
+}
+
+/* Without its descriptor and threads. */
+static int engine_alloc(const struct uf_engine_opts *opts,
+                        struct uf_engine **ret_engine)
+{
+    struct uf_engine *engine = slab_alloc(&engines);
+
+    if (!engine)
+        return -ENOMEM;
+    engine->deferred = slab_pages(sizeof(*engine->deferred));
+    if (!engine->deferred || install_zeros_init() < 0) {
+        slab_pages_free(engine->deferred, sizeof(*engine->deferred));
+        slab_free(&engines, engine);
+        return -ENOMEM;
+    }
+    engine->opts = *opts;
+    engine->stop_fd = -1;
+    lock_init(&engine->lock, LOCK_RANK_ENGINE);
+    lock_init(&engine->reader, LOCK_RANK_READER);
+    deferred_init(engine->deferred);
+    *ret_engine = engine;
+    return 0;
+}
+
+static void engine_free(struct uf_engine *engine)
+{
+    if (engine->stop_fd >= 0 && !engine->private_fds)
+        close(engine->stop_fd);
+    if (engine->uffd.ops)
+        uffd_close(&engine->uffd);
+    slab_pages_free(engine->spaces,
+                    engine->capacity * sizeof(engine->spaces[0]));
+    deferred_destroy(engine->deferred);
+    slab_pages_free(engine->deferred, sizeof(*engine->deferred));
+    lock_destroy(&engine->reader);
+    lock_destroy(&engine->lock);
+    slab_free(&engines, engine);
+}
+
+/* Takes over *uffd, also when it fails. */
+static int engine_start(struct uf_engine *engine, const struct uffd *uffd)
+{
+    int err;
+
+    engine->uffd = *uffd;
+    engine->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (engine->stop_fd < 0)
+        return -errno;
+    engine_register(engine);
+    atomic_store(&engine->magic, ENGINE_MAGIC);
+    lock_take(&engine->lock);
+    err = engine_start_handlers_locked(engine, engine->opts.nhandlers);
+    lock_release(&engine->lock);
+    if (err) {
+        atomic_store(&engine->magic, 0);
+        engine_stop_handlers(engine);
+        engine_unregister(engine);
+    }
+    return err;
+}
+
+int engine_create_on(const struct uf_engine_opts *opts, const struct uffd *uffd,
+                     struct uf_engine **ret_engine)
+{
+    struct uf_engine_opts o = with_defaults(opts);
+    struct uffd taken = *uffd;
+    struct uf_engine *engine;
+    int err = opts_check(&o);
+
+    if (!err)
+        err = engine_alloc(&o, &engine);
+    if (err) {
+        uffd_close(&taken);
+        return err;
+    }
+    err = engine_start(engine, uffd);
+    if (err) {
+        engine_free(engine);
+        return err;
+    }
+    *ret_engine = engine;
+    return 0;
+}
+
+int engine_create(const struct uf_engine_opts *opts,
+                  struct uf_engine **ret_engine)
+{
+    struct uf_engine_opts o = with_defaults(opts);
+    struct uffd uffd;
+    int err = opts_check(&o);
+
+    if (err)
+        return err;
+    err = engine_open_uffd(o.tier_plus_one, &uffd);
+    if (err)
+        return err;
+    return engine_create_on(&o, &uffd, ret_engine);
+}
+
+bool engine_is_live(const struct uf_engine *engine)
+{
+    return engine && atomic_load(&engine->magic) == ENGINE_MAGIC;
+}
+
+int engine_destroy(struct uf_engine *engine)
+{
+    if (!engine)
+        return 0;
+    if (!engine_is_live(engine))
+        return -EINVAL;
+    if (engine_is_handler_thread())
+        return -EDEADLK;
+    lock_take(&engine->lock);
+    if (engine->nspaces > 0) {
+        lock_release(&engine->lock);
+        return -EBUSY;
+    }
+    atomic_store(&engine->magic, 0);
+    lock_release(&engine->lock);
+    engine_stop_handlers(engine);
+    engine_unregister(engine);
+    engine_free(engine);
+    return 0;
+}
+
+/* The index of the first space that ends above addr. */
+static size_t find_locked(const struct uf_engine *engine, uintptr_t addr)
+{
+    size_t low = 0, high = engine->nspaces;
+
+    while (low < high) {
+        size_t mid = (low + high) / 2;
+
+        if (engine->spaces[mid]->resident.range.end <= addr)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low;
+}
+
+struct uf_space *engine_pin_next_space(struct uf_engine *engine, uintptr_t addr)
+{
+    struct uf_space *space = NULL;
+    size_t i;
+
+    lock_take(&engine->lock);
+    i = find_locked(engine, addr);
+    if (i < engine->nspaces) {
+        space = engine->spaces[i];
+        space_pin(space);
+    }
+    lock_release(&engine->lock);
+    return space;
+}
+
+struct uf_space *engine_pin_space(struct uf_engine *engine, uintptr_t addr)
+{
+    struct uf_space *space = engine_pin_next_space(engine, addr);
+
+    if (space && !range_contains(space->resident.range, addr)) {
+        space_unpin(space);
+        space = NULL;
+    }
+    return space;
+}
+
+/* Makes room for one more. 0 or -ENOMEM. */
+static int reserve_locked(struct uf_engine *engine)
+{
+    size_t entry = sizeof(engine->spaces[0]);
+    size_t capacity =
+        engine->capacity ? engine->capacity * 2 : page_size() / entry;
+    struct uf_space **bigger;
+
+    if (engine->nspaces < engine->capacity)
+        return 0;
+    bigger = slab_pages(capacity * entry);
+    if (!bigger)
+        return -ENOMEM;
+    if (engine->nspaces > 0)
+        memcpy(bigger, engine->spaces, engine->nspaces * entry);
+    slab_pages_free(engine->spaces, engine->capacity * entry);
+    engine->spaces = bigger;
+    engine->capacity = capacity;
+    return 0;
+}
+
+static void insert_locked(struct uf_engine *engine, struct uf_space *space)
+{
+    size_t i = find_locked(engine, space->resident.range.start);
+
+    memmove(&engine->spaces[i + 1], &engine->spaces[i],
+            (engine->nspaces - i) * sizeof(engine->spaces[0]));
+    engine->spaces[i] = space;
+    engine->nspaces++;
+}
+
+static void remove_locked(struct uf_engine *engine, struct uf_space *space)
+{
+    size_t i = find_locked(engine, space->resident.range.start);
+
+    CHECK(i < engine->nspaces && engine->spaces[i] == space);
+    engine->nspaces--;
+    memmove(&engine->spaces[i], &engine->spaces[i + 1],
+            (engine->nspaces - i) * sizeof(engine->spaces[0]));
+}
+
+int engine_attach(struct uf_engine *engine, struct uf_space *space)
+{
+    struct range mapped = space_registrable(space);
+    int err = 0;
+
+    lock_take(&engine->lock);
+    if (atomic_load(&engine->broken))
+        err = -EINVAL;
+    if (!err && fault_runs_user_code(space))
+        err = engine_start_handlers_locked(engine, 2);
+    if (!err)
+        err = reserve_locked(engine);
+    if (!err && !range_is_empty(mapped))
+        err = uffd_register(&engine->uffd, mapped).err;
+    if (!err) {
+        space->region.uffd = &engine->uffd;
+        space->engine = engine;
+        insert_locked(engine, space);
+    }
+    lock_release(&engine->lock);
+    return err;
+}
+
+void engine_detach(struct uf_space *space)
+{
+    struct uf_engine *engine = space->engine;
+    struct range range = space->region.range;
+
+    lock_take(&engine->lock);
+    remove_locked(engine, space);
+    lock_release(&engine->lock);
+
+    /* From here on no install can happen: each looks at `dying` first. */
+    rwlock_take_write(&space->map_lock);
+    atomic_store(&space->dying, true);
+    if (space->region.kind == REGION_NATIVE) {
+        range = space_registrable(space);
+        if (!range_is_empty(range))
+            engine->uffd.ops->unregister(&engine->uffd, range);
+    } else {
+        region_release(&space->region);
+    }
+    rwlock_release(&space->map_lock);
+
+    if (!range_is_empty(range))
+        install_wake(&engine->uffd, range);
+    space_await_unpinned(space);
+    space->engine = NULL;
+}

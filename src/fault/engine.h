@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * engine: how first touches arrive and who answers them.
+ *
+ *      touching threads                   one userfaultfd        handler
+ * threads ── touch ── asleep in the kernel ──►  queue of faults  ──►  T0:
+ * reads, serves T1: reads next
+ *
+ * The handler threads take turns at reading: the one that holds the reader
+ * token waits on the descriptor and takes a batch; it hands the token on
+ * before it serves the batch, so reading never waits for serving. Code that is
+ * not ours (a pager's fill, a hook) runs only while at least one other handler
+ * thread is outside such code; so there is always one that can read, and a
+ * fault raised by a handler itself is seen and refused, never waited for.
+ *
+ * What cannot be answered now goes to a queue (deferred.h) that the reader
+ * looks at whenever its wait ends; what waits there too long is refused.
+ *
+ * Life of an engine:
+ *   engine_create ─► engine_attach / engine_detach, any number ─►
+ * engine_destroy
+ */
+#ifndef UF_FAULT_ENGINE_H
+#define UF_FAULT_ENGINE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/lock.h"
+#include "fault/deferred.h"
+#include "fault/fault.h"
+#include "host/uffd.h"
+#include "mm/space.h"
+
+#define ENGINE_MAGIC        0x7566656eu /* "ufen" */
+#define ENGINE_HANDLERS_MAX 64
+#define ENGINE_BATCH        64
+
+struct uf_engine;
+
+struct handler {
+    struct uf_engine *engine;
+    pthread_t thread;
+    _Atomic pid_t tid; /* 0 until it runs */
+    struct fault_server server;
+    struct self_touch self_touch;
+    /* The last fault that found its page there: the same one again means that
+     * waking alone does not help. */
+    uintptr_t last_present_addr;
+    pid_t last_present_tid;
+    struct handler *next_by_tid;
+};
+
+struct uf_engine {
+    _Atomic uint32_t magic;
+    struct uf_engine_opts opts;
+    struct uffd uffd;
+    int stop_fd;      /* eventfd: ends the reader's wait */
+    bool private_fds; /* descriptors are not in the forked child's table */
+    /* No thread serves it and none will: the descriptor failed, or this is a
+     * forked child. */
+    atomic_bool broken;
+    atomic_bool broken_reported;
+    int broken_err;
+    atomic_bool stopping;
+
+    struct lock lock;         /* guards from here to `handlers` */
+    struct uf_space **spaces; /* sorted by base; slab_pages */
+    size_t nspaces;
+    size_t capacity;
+    struct handler *handlers[ENGINE_HANDLERS_MAX];
+    atomic_uint nhandlers; /* started; changed under the lock */
+
+    struct lock reader; /* the token */
+    struct deferred_queue *deferred;
+    struct uf_engine *next; /* all engines; registry lock */
+};
+
+/* Checks, opens and starts; see uf_engine_create. `opts` may be NULL. */
+int engine_create(const struct uf_engine_opts *opts,
+                  struct uf_engine **ret_engine);
+
+/* Testing: the same around a descriptor that is already made; takes it over,
+ * also when it fails. */
+int engine_create_on(const struct uf_engine_opts *opts, const struct uffd *uffd,
+                     struct uf_engine **ret_engine);
+
+/* See uf_engine_destroy. */
+int engine_destroy(struct uf_engine *engine);
+
+/* Registers the space's mapped range and begins to serve it. 0 or -errno. */
+int engine_attach(struct uf_engine *engine, struct uf_space *space);
+
+/*
+ * Stops serving: when it returns no fault of the space is under way, a
+ * RESERVED region is unmapped (threads that waited get SIGSEGV), a NATIVE one
+ * is left to the kernel.
+ */
+void engine_detach(struct uf_space *space);
+
+/* The space that holds addr, pinned; NULL if none. */
+struct uf_space *engine_pin_space(struct uf_engine *engine, uintptr_t addr);
+
+/* The first space that ends above addr, pinned; NULL if none. */
+struct uf_space *engine_pin_next_space(struct uf_engine *engine,
+                                       uintptr_t addr);
+
+bool engine_is_live(const struct uf_engine *engine);
+
+/* -------------------------------------------------- engine_thread.c -- */
+
+/* Starts handlers until there are `count`. 0 or -errno; started ones stay.
+ * Requires: engine->lock held. */
+int engine_start_handlers_locked(struct uf_engine *engine, unsigned count);
+
+/* Stops and joins all of them. */
+void engine_stop_handlers(struct uf_engine *engine);
+
+/* True if the calling thread is a handler of any engine. */
+bool engine_is_handler_thread(void);
+
+/* The handler, of any engine, that is thread `tid`; NULL if none. */
+struct handler *engine_find_handler(pid_t tid);
+
+/* Forked child: no handler of the parent exists here. */
+void engine_forget_handlers(void);
+
+/* --------------------------------------------------------- tiers.c -- */
+
+/* Opens the best descriptor there is, or the tier asked for. 0 or -errno as
+ * uf_engine_create documents. */
+int engine_open_uffd(uint32_t tier_plus_one, struct uffd *ret);
+
+/* ---------------------------------------------------------- fork.c -- */
+
+/* The registry of engines, for fork handlers. */
+void engine_register(struct uf_engine *engine);
+void engine_unregister(struct uf_engine *engine);
+
+/* Whoever calls these three from fork handlers of its own says so first, and
+ * none are installed for it. */
+void engine_fork_is_mine(void);
+void engine_fork_prepare(void);
+void engine_fork_parent(void);
+void engine_fork_child(void);
+
+#endif

@@ -1,0 +1,500 @@
+/* SPDX-License-Identifier: MIT */
+/* See fault.h. */
+#include "fault/fault.h"
+
+#include <errno.h>
+#include <time.h>
+
+#include "base/check.h"
+#include "base/slab.h"
+#include "fault/install.h"
+#include "fault/window.h"
+#include "pager/pager.h"
+
+#define NS_PER_MS 1000000ull
+
+/* Pauses between tries of a deferred fault: doubling, within these. */
+#define RETRY_FIRST_NS 50000ull
+#define RETRY_LAST_NS  (10 * NS_PER_MS)
+
+uint64_t fault_clock_ns(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
+}
+
+int fault_server_init(struct fault_server *server)
+{
+    server->buffer_bytes = WINDOW_PAGES_MAX * page_size() + page_size();
+    server->buffer = slab_pages(server->buffer_bytes);
+    return server->buffer ? 0 : -ENOMEM;
+}
+
+void fault_server_destroy(struct fault_server *server)
+{
+    slab_pages_free(server->buffer, server->buffer_bytes);
+    server->buffer = NULL;
+}
+
+bool fault_runs_user_code(const struct uf_space *space)
+{
+    return space->config.on_error || space->config.on_fault ||
+           space->heap_pager != pager_zero();
+}
+
+void fault_report(const struct uf_space *space, enum uf_error_kind kind,
+                  int err, const struct fault *fault, const char *pager,
+                  const char *message)
+{
+    struct uf_error error = {
+        .size = sizeof(error),
+        .kind = kind,
+        .error = err,
+        .address = fault ? fault->addr : 0,
+        .tid = fault ? fault->tid : 0,
+        .pager = pager,
+        .message = message,
+    };
+
+    if (space->config.on_error)
+        space->config.on_error(space->config.hook_data, &error);
+}
+
+/* From here on threads may be woken. */
+static void unsettle(struct uf_space *space)
+{
+    atomic_fetch_add(&space->unsettled, 1);
+}
+
+void fault_settle(struct uf_space *space)
+{
+    atomic_fetch_sub(&space->unsettled, 1);
+}
+
+static uintptr_t touched_page(const struct fault *fault)
+{
+    return align_down(fault->addr, page_size());
+}
+
+static struct range touched_range(const struct fault *fault)
+{
+    uintptr_t page = touched_page(fault);
+
+    return (struct range){page, page + page_size()};
+}
+
+/* The pause before the next try: longer each time. */
+static uint64_t retry_pause(const struct fault *fault)
+{
+    uint32_t doublings = fault->attempts < 8 ? fault->attempts : 8;
+    uint64_t pause = RETRY_FIRST_NS << doublings;
+
+    return pause < RETRY_LAST_NS ? pause : RETRY_LAST_NS;
+}
+
+/* Put off, if it has not been put off for too long. */
+static bool may_defer(const struct fault_server *server,
+                      const struct fault *fault)
+{
+    return fault->deferred_ns == 0 ||
+           fault_clock_ns() - fault->deferred_ns < server->defer_limit_ns;
+}
+
+static struct fault_result deferred(struct uf_space *space,
+                                    const struct fault *fault)
+{
+    COUNT(space->counters, deferred);
+    return (struct fault_result){.outcome = UF_OUTCOME_DEFERRED,
+                                 .retry_ns = retry_pause(fault)};
+}
+
+static struct fault_result ended(enum uf_outcome outcome, int err)
+{
+    return (struct fault_result){.outcome = outcome, .err = err};
+}
+
+/* SIGBUS for the touched page. If the kernel cannot poison, the page is closed
+ * instead, and the thread gets SIGSEGV. Takes no lock: either call is
+ * harmless on a mapping that has changed since. */
+static struct fault_result refuse(struct uf_space *space,
+                                  const struct fault *fault, int err)
+{
+    struct range page = touched_range(fault);
+    struct install_result r;
+
+    rwlock_take_read(&space->map_lock);
+    unsettle(space);
+    if (atomic_load(&space->dying) ||
+        !vma_set_lookup(&space->vmas, fault->addr)) {
+        install_wake(space->region.uffd, page);
+        rwlock_release(&space->map_lock);
+        return ended(UF_OUTCOME_STALE, 0);
+    }
+    r = install_refusal(space->region.uffd, page);
+    if (r.verdict == INSTALL_REFUSED) {
+        region_forbid(&space->region, page);
+        install_wake(space->region.uffd, page);
+    }
+    rwlock_release(&space->map_lock);
+
+    switch (r.verdict) {
+    case INSTALL_BUSY:
+        fault_settle(space);
+        return deferred(space, fault);
+    case INSTALL_PRESENT:
+        return ended(UF_OUTCOME_PRESENT, 0);
+    case INSTALL_STALE:
+    case INSTALL_GONE:
+        return ended(UF_OUTCOME_STALE, 0);
+    default:
+        return ended(UF_OUTCOME_REFUSED, err);
+    }
+}
+
+static struct fault_result put_off(struct uf_space *space,
+                                   struct fault_server *server,
+                                   const struct fault *fault, int err,
+                                   const char *why)
+{
+    if (may_defer(server, fault))
+        return deferred(space, fault);
+    fault_report(space, UF_ERROR_INSTALL, err, fault, NULL, why);
+    return refuse(space, fault, err);
+}
+
+static void count_install(struct uf_space *space,
+                          const struct install_result *r)
+{
+    struct counters *c = space->counters;
+    size_t fresh = 0;
+
+    COUNT_ADD(c, installs, r->calls);
+    if (r->retries)
+        COUNT_ADD(c, install_retries, r->retries);
+    if (!range_is_empty(r->present))
+        fresh += resident_set(&space->resident, r->present);
+    if (r->npages > 0) {
+        COUNT_ADD(c, pages_installed, r->npages);
+        if (r->npages_zero)
+            COUNT_ADD(c, pages_zero, r->npages_zero);
+        fresh += resident_set(&space->resident, r->done);
+    }
+    if (fresh)
+        gauge_peak(&c->resident_peak, COUNT_ADD(c, resident, fresh) + fresh);
+}
+
+/* Installs under the shared map lock; the caller holds it. */
+static struct install_result install_locked(struct uf_space *space,
+                                            const struct fault *fault,
+                                            struct range window,
+                                            const void *bytes)
+{
+    struct install what = {
+        .uffd = space->region.uffd,
+        .window = window,
+        .touched = fault->addr,
+        .bytes = bytes,
+        .write = (fault->flags & UF_FAULT_WRITE) != 0,
+        .again = fault->attempts > 0,
+    };
+    struct install_result r = install_pages(&what);
+
+    count_install(space, &r);
+    return r;
+}
+
+/* From what the install came to, to what becomes of the fault. */
+static struct fault_result conclude(struct uf_space *space,
+                                    struct fault_server *server,
+                                    const struct fault *fault,
+                                    struct range window,
+                                    const struct install_result *r)
+{
+    struct fault_result result = {.err = r->err, .npages = r->npages};
+
+    switch (r->verdict) {
+    case INSTALL_DONE:
+        result.outcome = UF_OUTCOME_INSTALLED;
+        break;
+    case INSTALL_PRESENT:
+        result.outcome = UF_OUTCOME_PRESENT;
+        break;
+    case INSTALL_STALE:
+    case INSTALL_GONE:
+        result.outcome = UF_OUTCOME_STALE;
+        return result;
+    case INSTALL_BUSY:
+        fault_settle(space);
+        return put_off(space, server, fault, r->err, r->why);
+    case INSTALL_REFUSED:
+        fault_settle(space);
+        fault_report(space, UF_ERROR_INSTALL, r->err, fault, NULL, r->why);
+        return refuse(space, fault, r->err);
+    }
+    result.installed = r->done;
+    result.answered = r->skipped ? window : r->done;
+    return result;
+}
+
+/* What look-up found, good without the lock. */
+struct found {
+    struct range window;
+    struct uf_pager *pager; /* one reference if it is not the zero pager */
+    uint64_t offset;        /* of window.start */
+    uint64_t generation;
+};
+
+/* Looks the touch up. False if nothing is mapped there. */
+static bool look_up_locked(struct uf_space *space, const struct fault *fault,
+                           struct found *ret)
+{
+    struct window_policy policy = {space->config.window_pages};
+    struct vma *vma;
+
+    if (atomic_load(&space->dying))
+        return false;
+    vma = vma_set_lookup(&space->vmas, fault->addr);
+    if (!vma)
+        return false;
+    ret->window =
+        window_choose(&policy, fault->addr, vma_range(vma), &space->resident);
+    ret->pager = vma->pager;
+    ret->offset = vma_offset_at(vma, ret->window.start);
+    ret->generation = vma->generation;
+    return true;
+}
+
+/* The window again after a fill: what of [filled) is still the same mapping.
+ * False if the touched page is not. */
+static bool compare_locked(struct uf_space *space, const struct fault *fault,
+                           const struct found *found, struct range *filled)
+{
+    struct vma *vma;
+
+    if (atomic_load(&space->dying))
+        return false;
+    vma = vma_set_lookup(&space->vmas, fault->addr);
+    if (!vma || vma->generation != found->generation ||
+        vma->pager != found->pager)
+        return false;
+    *filled = range_clip(*filled, vma_range(vma));
+    return range_contains(*filled, fault->addr);
+}
+
+static enum fill_verdict
+ask(struct uf_space *space, struct fault_server *server,
+    const struct fault *fault, const struct found *found, struct range part,
+    size_t *ret_len, int *ret_err, const char **ret_why)
+{
+    struct uf_fill request = {
+        .size = sizeof(request),
+        .offset = found->offset + (part.start - found->window.start),
+        .len_bytes = range_len(part),
+        .buffer = server->buffer,
+        .page_bytes = page_size(),
+        .flags = (fault->flags & UF_FAULT_WRITE) ? UF_FILL_WRITE : 0,
+        .tid = fault->tid,
+    };
+    uint64_t begun = fault_clock_ns();
+    enum fill_verdict verdict =
+        pager_fill(found->pager, &request, ret_len, ret_err, ret_why);
+
+    COUNT(space->counters, pager_calls);
+    COUNT_ADD(space->counters, pager_ns, fault_clock_ns() - begun);
+    if (fault_revoke_self_touch(server->self_touch, found->pager->name)) {
+        *ret_why = "touched memory of a space from its fill";
+        return FILL_LIED;
+    }
+    if (verdict == FILL_OK)
+        COUNT_ADD(space->counters, pager_bytes, *ret_len);
+    if (verdict == FILL_FAILED)
+        COUNT(space->counters, pager_failures);
+    return verdict;
+}
+
+/*
+ * Has the pager fill the buffer with pages that include the touched one: the
+ * whole window first; from the touched page on if the answer stopped short of
+ * it; the touched page alone if the window could not be had. *ret_part is what
+ * the buffer holds.
+ */
+static enum fill_verdict fill(struct uf_space *space,
+                              struct fault_server *server,
+                              const struct fault *fault,
+                              const struct found *found, struct range *ret_part,
+                              int *ret_err, const char **ret_why)
+{
+    struct range page = touched_range(fault);
+    struct range part = found->window;
+    enum fill_verdict verdict;
+    size_t len;
+
+    for (;;) {
+        verdict =
+            ask(space, server, fault, found, part, &len, ret_err, ret_why);
+        if (verdict == FILL_OK && part.start + len > page.start)
+            break;
+        if (verdict == FILL_OK)
+            part.start = page.start; /* stopped short */
+        else if (verdict == FILL_FAILED && range_len(part) > page_size())
+            part = page; /* perhaps it was a neighbour that failed */
+        else
+            return verdict;
+    }
+    *ret_part = (struct range){part.start, part.start + len};
+    return FILL_OK;
+}
+
+static struct fault_result install_filled(struct uf_space *space,
+                                          struct fault_server *server,
+                                          const struct fault *fault,
+                                          const struct found *found,
+                                          struct range filled)
+{
+    const char *bytes = server->buffer;
+    struct install_result r = {.verdict = INSTALL_STALE};
+    struct range part = filled;
+
+    rwlock_take_read(&space->map_lock);
+    unsettle(space);
+    if (compare_locked(space, fault, found, &part)) {
+        bytes += part.start - filled.start;
+        r = install_locked(space, fault, part, bytes);
+    } else {
+        install_wake(space->region.uffd, touched_range(fault));
+    }
+    rwlock_release(&space->map_lock);
+    return conclude(space, server, fault, part, &r);
+}
+
+static struct fault_result resolve_by_pager(struct uf_space *space,
+                                            struct fault_server *server,
+                                            const struct fault *fault,
+                                            const struct found *found)
+{
+    const char *name = found->pager->name;
+    const char *why = NULL;
+    struct range filled;
+    int err = -EIO;
+
+    switch (fill(space, server, fault, found, &filled, &err, &why)) {
+    case FILL_OK:
+        return install_filled(space, server, fault, found, filled);
+    case FILL_AGAIN:
+        return put_off(space, server, fault, -EAGAIN,
+                       "the pager said -EAGAIN for too long");
+    case FILL_FAILED:
+        fault_report(space, UF_ERROR_PAGER_FAILED, err, fault, name,
+                     "the pager could not supply the page");
+        break;
+    case FILL_LIED:
+        COUNT(space->counters, pager_lies);
+        fault_report(space, UF_ERROR_PAGER_LIED, -EPROTO, fault, name, why);
+        break;
+    }
+    return refuse(space, fault, err);
+}
+
+struct fault_result fault_resolve(struct uf_space *space,
+                                  struct fault_server *server,
+                                  const struct fault *fault)
+{
+    struct install_result installed;
+    struct fault_result result;
+    struct found found;
+
+    CHECK(lock_none_held());
+    rwlock_take_read(&space->map_lock);
+    if (!look_up_locked(space, fault, &found)) {
+        unsettle(space);
+        install_wake(space->region.uffd, touched_range(fault));
+        rwlock_release(&space->map_lock);
+        return ended(UF_OUTCOME_STALE, 0);
+    }
+    if (found.pager->is_zero) {
+        unsettle(space);
+        installed = install_locked(space, fault, found.window, NULL);
+        rwlock_release(&space->map_lock);
+        return conclude(space, server, fault, found.window, &installed);
+    }
+    pager_ref(found.pager);
+    rwlock_release(&space->map_lock);
+    result = resolve_by_pager(space, server, fault, &found);
+    pager_unref(found.pager);
+    return result;
+}
+
+static void count_outcome(struct counters *c, enum uf_outcome outcome)
+{
+    switch (outcome) {
+    case UF_OUTCOME_INSTALLED:
+        COUNT(c, installed);
+        break;
+    case UF_OUTCOME_PRESENT:
+        COUNT(c, present);
+        break;
+    case UF_OUTCOME_STALE:
+        COUNT(c, stale);
+        break;
+    case UF_OUTCOME_REFUSED:
+        COUNT(c, refused);
+        break;
+    case UF_OUTCOME_FOLDED:
+        COUNT(c, folded);
+        break;
+    case UF_OUTCOME_DEFERRED:
+        break;
+    }
+}
+
+static void call_fault_hook(struct uf_space *space, const struct fault *fault,
+                            const struct fault_result *result,
+                            uint64_t service_ns)
+{
+    struct uf_fault_event event = {
+        .size = sizeof(event),
+        .address = fault->addr,
+        .tid = fault->tid,
+        .flags = fault->flags,
+        .outcome = result->outcome,
+        .start = result->installed.start,
+        .end = result->installed.end,
+        .received_ns = fault->received_ns,
+        .service_ns = service_ns,
+    };
+
+    space->config.on_fault(space->config.hook_data, &event);
+}
+
+void fault_count(struct uf_space *space, const struct fault *fault,
+                 struct fault_result *result)
+{
+    uint64_t service_ns = fault_clock_ns() - fault->received_ns;
+    struct thread_record *thread =
+        thread_table_get(&space->threads, fault->tid);
+    struct counters *c = space->counters;
+
+    result->service_ns = service_ns;
+    count_outcome(c, result->outcome);
+    GAUGE_SUB(c, pending, 1);
+    COUNT_ADD(c, fault_ns, service_ns);
+    if (result->npages > 1)
+        COUNT_ADD(c, pages_prefetched, result->npages - 1);
+    histogram_add(&c->fault_time, service_ns);
+
+    if (fault->flags & UF_FAULT_WRITE)
+        COUNT(thread, faults_write);
+    else
+        COUNT(thread, faults_read);
+    COUNT_ADD(thread, pages_installed, result->npages);
+    COUNT_ADD(thread, fault_ns, service_ns);
+}
+
+void fault_trace(struct uf_space *space, const struct fault *fault,
+                 const struct fault_result *result)
+{
+    if (space->config.on_fault)
+        call_fault_hook(space, fault, result, result->service_ns);
+}

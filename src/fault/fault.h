@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fault: one first touch, from event to outcome; handle_mm_fault of ufault.
+ *
+ *                         ┌────────────────────────── no VMA ──────────► stale
+ *   touched ─► look up ───┤
+ *                         ├─ zero pager ─► install ─┬─ went in ────────►
+ * installed │                         ├─ was there ──────► present └─ pager ─►
+ * unlock, fill, │  not now ────────► deferred ─► (again) lock, compare ├─ range
+ * changed ──► stale generation  ──┘  never ──────────► refused
+ *
+ * Arrows left to right are fault_resolve; deferred faults come back through it
+ * from the engine's queue. Every end but `deferred` has woken the thread
+ * (invariant 7): after `installed` it finds its page, after `present` and
+ * `stale` it looks again (and faults again, or gets its SIGSEGV), after
+ * `refused` it gets SIGBUS.
+ *
+ * Holds no lock while a pager runs (invariant 5); knows no threads: the engine
+ * calls it on handler threads, uf_populate on the caller's.
+ */
+#ifndef UF_FAULT_FAULT_H
+#define UF_FAULT_FAULT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/range.h"
+#include "mm/space.h"
+
+struct fault {
+    uintptr_t addr;
+    uint32_t flags; /* UF_FAULT_* */
+    pid_t tid;
+    uint64_t received_ns;
+    uint64_t deferred_ns; /* when first put off; 0: never */
+    uint32_t attempts;
+};
+
+/* Where a touch of managed memory by a handler thread is noted: by the reader,
+ * while that thread is asleep in its own fault. `space` is pinned. */
+struct self_touch {
+    struct uf_space *space;
+    _Atomic uintptr_t addr; /* 0: none; written last */
+};
+
+/* What a thread needs to serve faults. One per thread. */
+struct fault_server {
+    void *buffer; /* WINDOW_PAGES_MAX pages and the pager's red zone */
+    size_t buffer_bytes;
+    uint64_t defer_limit_ns;
+    struct self_touch *self_touch; /* NULL: not a handler thread */
+};
+
+struct fault_result {
+    enum uf_outcome outcome;
+    struct range answered; /* threads waiting here were woken and have a page */
+    struct range installed;
+    size_t npages;
+    int err;
+    uint64_t retry_ns;   /* deferred: pause before the next try */
+    uint64_t service_ns; /* set by fault_count */
+};
+
+/* Allocates the buffer. 0 or -ENOMEM. */
+int fault_server_init(struct fault_server *server);
+void fault_server_destroy(struct fault_server *server);
+
+/* CLOCK_MONOTONIC. */
+uint64_t fault_clock_ns(void);
+
+/*
+ * Serves one fault. Requires: the space is pinned, region.uffd set, no lock
+ * held. Ensures: the space is unsettled by one if an outcome other than
+ * `deferred` is returned; fault_settle ends that.
+ */
+struct fault_result fault_resolve(struct uf_space *space,
+                                  struct fault_server *server,
+                                  const struct fault *fault);
+
+/* Counts a fault that has reached its end. */
+void fault_count(struct uf_space *space, const struct fault *fault,
+                 struct fault_result *result);
+
+/* What fault_resolve woke threads for is counted now. */
+void fault_settle(struct uf_space *space);
+
+/* Calls the trace hook of a counted fault, if there is one. */
+void fault_trace(struct uf_space *space, const struct fault *fault,
+                 const struct fault_result *result);
+
+/* Tells the error hook. */
+void fault_report(const struct uf_space *space, enum uf_error_kind kind,
+                  int err, const struct fault *fault, const char *pager,
+                  const char *message);
+
+/* True if serving a fault of this space may run code that is not ours. */
+bool fault_runs_user_code(const struct uf_space *space);
+
+/*
+ * A handler thread has touched the space: lets it go on with a page of zeros.
+ * False if that is not possible now (try again).
+ */
+bool fault_release_self_touch(struct uf_space *space, uintptr_t addr);
+
+/*
+ * After code that is not ours: if it touched a space (true), takes back the
+ * page that fault_release_self_touch gave it, unless zeros are what belongs
+ * there, and tells the error hook, naming `pager` (NULL: a hook did it).
+ * `touch` may be NULL.
+ */
+bool fault_revoke_self_touch(struct self_touch *touch, const char *pager);
+
+/* uf_populate. */
+int fault_populate(struct uf_space *space, struct range range);
+
+#endif

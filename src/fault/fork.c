@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fork: what becomes of engines and spaces in a forked child.
+ *
+ * The kernel drops the userfaultfd registration in the child (EVENT_FORK would
+ * keep it, for privileged processes, and make every fork wait for a handler).
+ * So the child's copy of a space is plain memory: resident pages are copies,
+ * all others would read as zeros, silently. The policies:
+ *
+ *     ZERO     zeros are what belongs there: left to the kernel
+ *     NONE     not inherited (MADV_DONTFORK): SIGSEGV, and the handle is dead
+ *     ENGINE   a new descriptor and new handler threads, before fork returns
+ *
+ * If a child with ENGINE cannot have one, its spaces are closed where zeros
+ * would be wrong: never silent wrong data.
+ *
+ * prepare takes every lock in order, so the child's copies are consistent; the
+ * child re-makes them, as their holders do not exist there.
+ */
+#include "fault/engine.h"
+
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/slab.h"
+#include "pager/pager.h"
+
+static struct lock registry = LOCK_INIT(LOCK_RANK_REGISTRY);
+static struct uf_engine *all_engines;
+static bool handlers_installed; /* registry */
+
+void engine_fork_is_mine(void)
+{
+    lock_take(&registry);
+    handlers_installed = true;
+    lock_release(&registry);
+}
+
+void engine_register(struct uf_engine *engine)
+{
+    bool install;
+
+    lock_take(&registry);
+    engine->next = all_engines;
+    all_engines = engine;
+    install = !handlers_installed;
+    handlers_installed = true;
+    lock_release(&registry);
+    if (install)
+        pthread_atfork(engine_fork_prepare, engine_fork_parent,
+                       engine_fork_child);
+}
+
+void engine_unregister(struct uf_engine *engine)
+{
+    struct uf_engine **link = &all_engines;
+
+    lock_take(&registry);
+    while (*link && *link != engine)
+        link = &(*link)->next;
+    if (*link)
+        *link = engine->next;
+    lock_release(&registry);
+}
+
+static void take_engine(struct uf_engine *engine)
+{
+    lock_fork_take(&engine->lock);
+    lock_fork_take(&engine->deferred->lock);
+    for (size_t i = 0; i < engine->nspaces; i++) {
+        rwlock_fork_take(&engine->spaces[i]->map_lock);
+        lock_fork_take(&engine->spaces[i]->threads.lock);
+    }
+}
+
+static void release_engine(struct uf_engine *engine)
+{
+    for (size_t i = 0; i < engine->nspaces; i++) {
+        lock_fork_release(&engine->spaces[i]->threads.lock);
+        rwlock_fork_release(&engine->spaces[i]->map_lock);
+    }
+    lock_fork_release(&engine->deferred->lock);
+    lock_fork_release(&engine->lock);
+}
+
+void engine_fork_prepare(void)
+{
+    lock_fork_take(&registry);
+    for (struct uf_engine *e = all_engines; e; e = e->next)
+        take_engine(e);
+    slab_fork_prepare();
+}
+
+void engine_fork_parent(void)
+{
+    slab_fork_parent();
+    for (struct uf_engine *e = all_engines; e; e = e->next)
+        release_engine(e);
+    lock_fork_release(&registry);
+}
+
+static void remake_locks(struct uf_engine *engine)
+{
+    lock_fork_child(&engine->lock);
+    lock_fork_child(&engine->reader);
+    deferred_init(engine->deferred);
+    for (size_t i = 0; i < engine->nspaces; i++) {
+        rwlock_fork_child(&engine->spaces[i]->map_lock);
+        lock_fork_child(&engine->spaces[i]->threads.lock);
+    }
+}
+
+/* The parent's faults, threads and descriptor are not ours. */
+static void forget_parent(struct uf_engine *engine)
+{
+    engine->deferred->ntimed = 0;
+    engine->deferred->nwaiting = 0;
+    engine->deferred->inside = 0;
+    atomic_store(&engine->nhandlers, 0);
+    if (!engine->private_fds) {
+        uffd_close(&engine->uffd);
+        close(engine->stop_fd);
+    }
+    engine->uffd.fd = -1;
+    engine->stop_fd = -1;
+    for (size_t i = 0; i < engine->nspaces; i++) {
+        atomic_store(&engine->spaces[i]->pins, 0);
+        GAUGE_SET(engine->spaces[i]->counters, pending, 0);
+        engine->spaces[i]->region.uffd = NULL;
+    }
+}
+
+/* The same engine with a descriptor and threads of this process. */
+static int restart(struct uf_engine *engine)
+{
+    unsigned nhandlers = engine->opts.nhandlers;
+    int err = engine_open_uffd(engine->opts.tier_plus_one, &engine->uffd);
+
+    if (err)
+        return err;
+    engine->private_fds = false;
+    engine->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    for (size_t i = 0; i < engine->nspaces; i++)
+        if (fault_runs_user_code(engine->spaces[i]) && nhandlers < 2)
+            nhandlers = 2;
+    lock_take(&engine->lock);
+    err = engine_start_handlers_locked(engine, nhandlers);
+    lock_release(&engine->lock);
+    return err;
+}
+
+/* A space whose copy may not be read as zeros, and cannot be served. */
+static void close_space(struct uf_space *space)
+{
+    region_forbid(&space->region, space->region.range);
+    atomic_store(&space->magic, 0);
+}
+
+static bool serve_again(struct uf_engine *engine, struct uf_space *space)
+{
+    struct range mapped = space_registrable(space);
+
+    if (!range_is_empty(mapped) &&
+        uffd_register(&engine->uffd, mapped).err != 0)
+        return false;
+    space->region.uffd = &engine->uffd;
+    return true;
+}
+
+/* What the child keeps of one space. True: it stays with the engine. */
+static bool inherit(struct uf_engine *engine, struct uf_space *space,
+                    bool engine_runs)
+{
+    switch (space->config.fork) {
+    case UF_FORK_NONE:
+        atomic_store(&space->magic, 0);
+        return false;
+    case UF_FORK_ENGINE:
+        if (engine_runs && serve_again(engine, space))
+            return true;
+        if (space->heap_pager != pager_zero()) {
+            close_space(space);
+            return false;
+        }
+        break;
+    default:
+        break;
+    }
+    space->engine = NULL; /* the kernel serves zeros */
+    return false;
+}
+
+static bool wants_engine(const struct uf_engine *engine)
+{
+    for (size_t i = 0; i < engine->nspaces; i++)
+        if (engine->spaces[i]->config.fork == UF_FORK_ENGINE)
+            return true;
+    return false;
+}
+
+static void inherit_engine(struct uf_engine *engine)
+{
+    bool runs = wants_engine(engine) && restart(engine) == 0;
+    size_t kept = 0;
+
+    for (size_t i = 0; i < engine->nspaces; i++)
+        if (inherit(engine, engine->spaces[i], runs))
+            engine->spaces[kept++] = engine->spaces[i];
+    engine->nspaces = kept;
+    if (!runs)
+        atomic_store(&engine->broken, true);
+}
+
+void engine_fork_child(void)
+{
+    slab_fork_child();
+    lock_fork_child(&registry);
+    engine_forget_handlers();
+    for (struct uf_engine *e = all_engines; e; e = e->next) {
+        remake_locks(e);
+        forget_parent(e);
+    }
+    for (struct uf_engine *e = all_engines; e; e = e->next)
+        inherit_engine(e);
+}

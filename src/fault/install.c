@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * See install.h.
+ *
+ * Zeros for a write come from a range of our own that was only ever read: the
+ * kernel backs all of it by its one zero page, so the source of every copy is
+ * the same 4 KiB, always in the nearest cache, and the cost is that of filling
+ * the destination.
+ */
+#include "fault/install.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sys/mman.h>
+
+#include "base/check.h"
+#include "base/slab.h"
+#include "fault/window.h"
+
+static const char *zeros;
+static pthread_mutex_t zeros_lock = PTHREAD_MUTEX_INITIALIZER;
+
+size_t install_zeros_max(void)
+{
+    return WINDOW_PAGES_MAX * page_size();
+}
+
+/* Not huge: one huge zero page would be 2 MiB to read through. */
+static const char *make_zeros(void)
+{
+    size_t len = install_zeros_max();
+    char *p = slab_pages(len);
+
+    if (!p)
+        return NULL;
+    madvise(p, len, MADV_NOHUGEPAGE);
+    mprotect(p, len, PROT_READ);
+    return p;
+}
+
+int install_zeros_init(void)
+{
+    const char *made = __atomic_load_n(&zeros, __ATOMIC_ACQUIRE);
+
+    if (made)
+        return 0;
+    pthread_mutex_lock(&zeros_lock);
+    if (!zeros)
+        __atomic_store_n(&zeros, make_zeros(), __ATOMIC_RELEASE);
+    made = zeros;
+    pthread_mutex_unlock(&zeros_lock);
+    return made ? 0 : -ENOMEM;
+}
+
+/* An install on its way. */
+struct progress {
+    const struct install *what;
+    struct install_result result;
+    enum uffd_op op;
+    struct range left; /* not yet dealt with */
+};
+
+static struct uffd_result call(struct progress *p)
+{
+    const struct install *w = p->what;
+    const char *from = w->bytes ? (const char *)w->bytes : zeros;
+
+    p->result.calls++;
+    if (p->op != OP_COPY)
+        return w->uffd->ops->zeropage(w->uffd, p->left);
+    if (w->bytes)
+        from += p->left.start - w->window.start;
+    return w->uffd->ops->copy(w->uffd, p->left, from);
+}
+
+/* The first len_bytes of what was left are in. */
+static void went_in(struct progress *p, size_t len_bytes)
+{
+    struct range part = {p->left.start, p->left.start + len_bytes};
+    struct install_result *r = &p->result;
+
+    if (range_is_empty(r->done))
+        r->done = part;
+    r->done.end = part.end;
+    r->npages += len_bytes / page_size();
+    if (p->op != OP_COPY)
+        r->npages_zero += len_bytes / page_size();
+    if (range_contains(part, p->what->touched))
+        r->verdict = INSTALL_DONE;
+    p->left.start = part.end;
+}
+
+/* The first page of what was left is there already. */
+static void step_over(struct progress *p)
+{
+    struct range page = {p->left.start, p->left.start + page_size()};
+
+    p->result.present = page;
+    p->result.skipped = true;
+    if (range_contains(page, p->what->touched))
+        p->result.verdict = INSTALL_PRESENT;
+    p->left.start = page.end;
+}
+
+/* True if the touched page is still to be dealt with. */
+static bool touched_is_left(const struct progress *p)
+{
+    return p->what->touched >= p->left.start;
+}
+
+/* Gives up on what is left; `verdict` holds for the touched page if it has not
+ * been dealt with. */
+static void stop(struct progress *p, enum install_verdict verdict, int err,
+                 const char *why)
+{
+    if (touched_is_left(p)) {
+        p->result.verdict = verdict;
+        p->result.err = err;
+        p->result.why = why;
+    }
+    p->left.start = p->left.end;
+}
+
+/* The mapping is not what it was: once more with the touched page alone. */
+static void narrow(struct progress *p, int err, const char *why)
+{
+    uintptr_t page = align_down(p->what->touched, page_size());
+    struct range alone = {page, page + page_size()};
+
+    if (!touched_is_left(p) || range_len(p->left) == page_size()) {
+        stop(p, INSTALL_STALE, err, why);
+        return;
+    }
+    p->left = alone;
+    p->result.skipped = true;
+    p->result.retries++;
+}
+
+static void take_step(struct progress *p, struct resolution res,
+                      struct uffd_result got)
+{
+    switch (res.step) {
+    case STEP_DONE:
+        went_in(p, range_len(p->left));
+        break;
+    case STEP_RETRY_REST:
+        went_in(p, (size_t)got.done);
+        p->result.retries++;
+        break;
+    case STEP_WAKE:
+        step_over(p);
+        break;
+    case STEP_COPY_INSTEAD:
+        p->op = OP_COPY;
+        p->result.retries++;
+        break;
+    case STEP_LOOK_AGAIN:
+        narrow(p, got.err, res.why);
+        break;
+    case STEP_DEFER:
+        stop(p, INSTALL_BUSY, got.err, res.why);
+        break;
+    case STEP_TEARDOWN:
+        stop(p, INSTALL_GONE, got.err, res.why);
+        break;
+    default:
+        stop(p, INSTALL_REFUSED, got.err, res.why);
+        break;
+    }
+}
+
+static enum uffd_op first_op(const struct install *what)
+{
+    if (what->bytes || what->write)
+        return OP_COPY;
+    return what->again ? OP_ZEROPAGE_AGAIN : OP_ZEROPAGE;
+}
+
+void install_wake(struct uffd *uffd, struct range range)
+{
+    uffd->ops->wake(uffd, range);
+}
+
+struct install_result install_pages(const struct install *what)
+{
+    struct progress p = {.what = what,
+                         .op = first_op(what),
+                         .left = what->window,
+                         .result = {.verdict = INSTALL_STALE}};
+
+    CHECK(range_contains(what->window, what->touched));
+    CHECK(what->bytes || range_len(what->window) <= install_zeros_max());
+    while (!range_is_empty(p.left)) {
+        struct uffd_result got = call(&p);
+
+        /* A partial result is never trusted beyond what was asked for. */
+        if (got.done > 0 && (size_t)got.done >= range_len(p.left) && got.err)
+            got.done = 0;
+        if (got.done > 0 && !is_aligned((uintptr_t)got.done, page_size()))
+            got.done = 0;
+        take_step(&p, resolve(p.op, got.err, got.done), got);
+    }
+    if (p.result.skipped || p.result.verdict == INSTALL_STALE ||
+        p.result.verdict == INSTALL_GONE)
+        install_wake(what->uffd, what->window);
+    return p.result;
+}
+
+struct install_result install_refusal(struct uffd *uffd, struct range page)
+{
+    struct uffd_result got = uffd->ops->poison(uffd, page);
+    struct resolution res = resolve(OP_POISON, got.err, got.done);
+    struct install_result result = {.calls = 1, .err = got.err, .why = res.why};
+
+    switch (res.step) {
+    case STEP_DONE:
+        result.verdict = INSTALL_DONE;
+        return result; /* poisoning wakes */
+    case STEP_DEFER:
+        result.verdict = INSTALL_BUSY;
+        return result; /* still asleep: asked again */
+    case STEP_WAKE:
+        result.verdict = INSTALL_PRESENT;
+        break;
+    case STEP_LOOK_AGAIN:
+        result.verdict = INSTALL_STALE;
+        break;
+    case STEP_TEARDOWN:
+        result.verdict = INSTALL_GONE;
+        break;
+    default:
+        result.verdict = INSTALL_REFUSED; /* cannot be poisoned */
+        return result;
+    }
+    install_wake(uffd, page);
+    return result;
+}

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Pages made resident by a call and not by a touch: uf_populate, locked spaces,
+ * and the page of zeros that frees a handler thread from its own fault.
+ *
+ * The same steps as a fault, in the calling thread, with nobody asleep.
+ */
+#include "fault/fault.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "fault/install.h"
+#include "fault/window.h"
+#include "pager/pager.h"
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+bool fault_release_self_touch(struct uf_space *space, uintptr_t addr)
+{
+    uintptr_t page = align_down(addr, page_size());
+    struct install what = {
+        .uffd = space->region.uffd,
+        .window = {page, page + page_size()},
+        .touched = addr,
+        .write = true,
+    };
+    struct install_result r = {.verdict = INSTALL_STALE};
+
+    rwlock_take_read(&space->map_lock);
+    if (!atomic_load(&space->dying) && vma_set_lookup(&space->vmas, addr)) {
+        r = install_pages(&what);
+        if (r.verdict == INSTALL_DONE)
+            COUNT_ADD(space->counters, resident,
+                      resident_set(&space->resident, what.window));
+    } else {
+        install_wake(what.uffd, what.window);
+    }
+    rwlock_release(&space->map_lock);
+    return r.verdict != INSTALL_BUSY;
+}
+
+/* Drops the page of zeros if its VMA should have had other bytes. */
+static void revoke_page(struct uf_space *space, uintptr_t addr)
+{
+    uintptr_t start = align_down(addr, page_size());
+    struct range page = {start, start + page_size()};
+    struct vma *vma;
+
+    rwlock_take_write(&space->map_lock);
+    vma = vma_set_lookup(&space->vmas, addr);
+    if (vma && !vma->pager->is_zero && region_drop(&space->region, page) == 0)
+        GAUGE_SUB(space->counters, resident,
+                  resident_clear(&space->resident, page));
+    rwlock_release(&space->map_lock);
+}
+
+bool fault_revoke_self_touch(struct self_touch *touch, const char *pager)
+{
+    struct fault fault = {.addr = touch ? atomic_load(&touch->addr) : 0};
+    struct uf_space *space;
+
+    if (!fault.addr)
+        return false;
+    space = touch->space;
+    atomic_store(&touch->addr, 0);
+    fault.tid = (pid_t)syscall(SYS_gettid);
+    revoke_page(space, fault.addr);
+    fault_report(space, UF_ERROR_SELF_TOUCH, -EDEADLK, &fault, pager,
+                 "a handler thread touched memory of a space");
+    space_unpin(space);
+    return true;
+}
+
+/* The next page of [range) that is mapped and not resident: its address, or
+ * range.end; -ENOMEM at a page that is not mapped. */
+static int next_absent(struct uf_space *space, struct range range,
+                       uintptr_t *ret_addr)
+{
+    uintptr_t addr = range.start;
+    struct vma *vma = NULL;
+    int err = 0;
+
+    rwlock_take_read(&space->map_lock);
+    for (; addr < range.end; addr += page_size()) {
+        if (!vma || addr >= vma->end)
+            vma = vma_set_lookup(&space->vmas, addr);
+        if (!vma) {
+            err = -ENOMEM;
+            break;
+        }
+        if (!resident_test(&space->resident, addr))
+            break;
+    }
+    rwlock_release(&space->map_lock);
+    *ret_addr = addr;
+    return err;
+}
+
+static void pause_ns(uint64_t ns)
+{
+    struct timespec ts = {(time_t)(ns / 1000000000u), (long)(ns % 1000000000u)};
+
+    nanosleep(&ts, NULL);
+}
+
+/* One page (and its window) as a write touch would bring it in. */
+static int populate_one(struct uf_space *space, struct fault_server *server,
+                        uintptr_t addr)
+{
+    struct fault fault = {.addr = addr, .flags = UF_FAULT_WRITE};
+    struct fault_result r;
+
+    for (;;) {
+        r = fault_resolve(space, server, &fault);
+        if (r.outcome != UF_OUTCOME_DEFERRED)
+            break;
+        if (fault.deferred_ns == 0)
+            fault.deferred_ns = fault_clock_ns();
+        fault.attempts++;
+        pause_ns(r.retry_ns);
+    }
+    fault_settle(space);
+    if (r.outcome == UF_OUTCOME_REFUSED)
+        return -EFAULT;
+    if (r.outcome == UF_OUTCOME_STALE)
+        return -ENOMEM; /* unmapped meanwhile */
+    COUNT_ADD(space->counters, pages_prefetched, r.npages);
+    return 0;
+}
+
+/* Without an engine (a forked child) the kernel serves the memory. */
+static int populate_by_kernel(struct uf_space *space, struct range range)
+{
+    struct range mapped;
+    int err = 0;
+
+    rwlock_take_read(&space->map_lock);
+    mapped = space_registrable(space);
+    if (space->region.kind == REGION_RESERVED)
+        mapped.end = align_up(space->brk, page_size());
+    rwlock_release(&space->map_lock);
+    if (!range_covers(mapped, range))
+        err = -ENOMEM;
+    range = range_clip(range, mapped);
+    if (!range_is_empty(range) &&
+        madvise((void *)range.start, range_len(range), MADV_POPULATE_WRITE) < 0)
+        return -errno;
+    return err;
+}
+
+int fault_populate(struct uf_space *space, struct range range)
+{
+    struct fault_server server = {.defer_limit_ns = 10000000000ull};
+    uintptr_t addr = range.start;
+    int err;
+
+    if (!space->region.uffd)
+        return populate_by_kernel(space, range);
+    if (fault_runs_user_code(space)) {
+        err = fault_server_init(&server);
+        if (err)
+            return err;
+    }
+    for (;;) {
+        struct range left = {addr, range.end};
+
+        err = next_absent(space, left, &addr);
+        if (err || addr >= range.end)
+            break;
+        err = populate_one(space, &server, addr);
+        if (err)
+            break;
+        addr += page_size();
+    }
+    fault_server_destroy(&server);
+    return err;
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Stepping down the ways to a userfaultfd:
+ *
+ *     userfaultfd(2)  ──refused──►  /dev/userfaultfd  ──►  USER_MODE_ONLY  ──►
+ * none
+ *
+ * The first two are alike in what they can do; the third cannot serve touches
+ * by system calls. What an errno means for the next step is resolution.h's.
+ */
+#include "fault/engine.h"
+
+#include <errno.h>
+
+#include "fault/resolution.h"
+#include "host/uffd_abi.h"
+
+#define FEATURES_WANTED                                                        \
+    (UFFD_FEATURE_THREAD_ID | UFFD_FEATURE_EXACT_ADDRESS | UFFD_FEATURE_POISON)
+
+static const enum uf_tier tiers[] = {UF_TIER_SYSCALL, UF_TIER_DEVICE,
+                                     UF_TIER_USER_MODE};
+
+static enum step step_after(enum uf_tier tier, int err)
+{
+    enum uffd_op op = tier == UF_TIER_DEVICE ? OP_OPEN_DEVICE : OP_OPEN;
+
+    return resolve(op, err, 0).step;
+}
+
+int engine_open_uffd(uint32_t tier_plus_one, struct uffd *ret)
+{
+    int first_err = 0;
+
+    if (tier_plus_one > 0)
+        return uffd_init(ret, (enum uf_tier)(tier_plus_one - 1),
+                         FEATURES_WANTED);
+    for (size_t i = 0; i < sizeof(tiers) / sizeof(tiers[0]); i++) {
+        int err = uffd_init(ret, tiers[i], FEATURES_WANTED);
+
+        if (err == 0)
+            return 0;
+        if (first_err == 0)
+            first_err = err;
+        if (step_after(tiers[i], err) == STEP_FAIL)
+            return err;
+    }
+    return first_err;
+}
