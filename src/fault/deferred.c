@@ -2,16 +2,32 @@
 /* See deferred.h. */
 #include "fault/deferred.h"
 
-#include "base/check.h"
+#include <errno.h>
 
-void deferred_init(struct deferred_queue *q)
+#include "base/check.h"
+#include "base/slab.h"
+
+int deferred_init(struct deferred_queue *q)
 {
+    q->slots = slab_pages(sizeof(*q->slots));
+    if (!q->slots)
+        return -ENOMEM;
     lock_init(&q->lock, LOCK_RANK_QUEUE);
+    return 0;
 }
 
 void deferred_destroy(struct deferred_queue *q)
 {
     lock_destroy(&q->lock);
+    slab_pages_free(q->slots, sizeof(*q->slots));
+}
+
+void deferred_fork_child(struct deferred_queue *q)
+{
+    lock_fork_child(&q->lock);
+    q->ntimed = 0;
+    q->nwaiting = 0;
+    q->inside = 0;
 }
 
 bool deferred_put(struct deferred_queue *q, const struct fault *fault,
@@ -22,7 +38,7 @@ bool deferred_put(struct deferred_queue *q, const struct fault *fault,
     lock_take(&q->lock);
     room = q->ntimed < DEFERRED_MAX;
     if (room)
-        q->timed[q->ntimed++] = (struct deferred_entry){*fault, due_ns};
+        q->slots->timed[q->ntimed++] = (struct deferred_entry){*fault, due_ns};
     lock_release(&q->lock);
     return room;
 }
@@ -34,24 +50,27 @@ bool deferred_take_due(struct deferred_queue *q, uint64_t now_ns,
 
     lock_take(&q->lock);
     for (unsigned i = 0; i < q->ntimed && !found; i++) {
-        if (q->timed[i].due_ns > now_ns)
+        if (q->slots->timed[i].due_ns > now_ns)
             continue;
-        *ret = q->timed[i].fault;
-        q->timed[i] = q->timed[--q->ntimed];
+        *ret = q->slots->timed[i].fault;
+        q->slots->timed[i] = q->slots->timed[--q->ntimed];
         found = true;
     }
     lock_release(&q->lock);
     return found;
 }
 
-int64_t deferred_wait_ns(struct deferred_queue *q, uint64_t now_ns)
+int64_t deferred_wait_ns(struct deferred_queue *q)
 {
-    uint64_t first = UINT64_MAX;
+    uint64_t first = UINT64_MAX, now_ns;
 
+    if (q->ntimed == 0)
+        return -1;
+    now_ns = fault_clock_ns();
     lock_take(&q->lock);
     for (unsigned i = 0; i < q->ntimed; i++)
-        if (q->timed[i].due_ns < first)
-            first = q->timed[i].due_ns;
+        if (q->slots->timed[i].due_ns < first)
+            first = q->slots->timed[i].due_ns;
     lock_release(&q->lock);
     if (first == UINT64_MAX)
         return -1;
@@ -70,7 +89,7 @@ enum deferred_enter deferred_enter(struct deferred_queue *q, unsigned nthreads,
         answer = ENTER_YES;
     } else if (q->nwaiting < DEFERRED_MAX) {
         last = (q->first_waiting + q->nwaiting++) % DEFERRED_MAX;
-        q->waiting[last] = *fault;
+        q->slots->waiting[last] = *fault;
         answer = ENTER_LATER;
     }
     lock_release(&q->lock);
@@ -85,7 +104,7 @@ bool deferred_leave(struct deferred_queue *q, struct fault *ret)
     CHECK(q->inside > 0);
     found = q->nwaiting > 0;
     if (found) {
-        *ret = q->waiting[q->first_waiting];
+        *ret = q->slots->waiting[q->first_waiting];
         q->first_waiting = (q->first_waiting + 1) % DEFERRED_MAX;
         q->nwaiting--;
     } else {

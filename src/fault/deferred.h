@@ -14,6 +14,7 @@
 #ifndef UF_FAULT_DEFERRED_H
 #define UF_FAULT_DEFERRED_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -27,19 +28,26 @@ struct deferred_entry {
     uint64_t due_ns; /* CLOCK_MONOTONIC */
 };
 
-/* The counts come first: an idle queue has one page resident. */
-struct deferred_queue {
-    struct lock lock;
-    unsigned ntimed;
-    unsigned first_waiting;
-    unsigned nwaiting;
-    unsigned inside;                           /* threads inside foreign code */
+struct deferred_slots {
     struct deferred_entry timed[DEFERRED_MAX]; /* in no order */
     struct fault waiting[DEFERRED_MAX];        /* for a thread; a ring */
 };
 
-void deferred_init(struct deferred_queue *q);
+struct deferred_queue {
+    struct lock lock;
+    struct deferred_slots *slots; /* pages of their own, untouched when idle */
+    atomic_uint ntimed;           /* changed under the lock */
+    unsigned first_waiting;
+    unsigned nwaiting;
+    unsigned inside; /* threads inside foreign code */
+};
+
+/* 0 or -ENOMEM. */
+int deferred_init(struct deferred_queue *q);
 void deferred_destroy(struct deferred_queue *q);
+
+/* Forked child: an empty queue, whatever was in it. */
+void deferred_fork_child(struct deferred_queue *q);
 
 /* Puts a fault off until due_ns. False if there is no room. */
 bool deferred_put(struct deferred_queue *q, const struct fault *fault,
@@ -49,8 +57,9 @@ bool deferred_put(struct deferred_queue *q, const struct fault *fault,
 bool deferred_take_due(struct deferred_queue *q, uint64_t now_ns,
                        struct fault *ret);
 
-/* Nanoseconds from now_ns to the earliest due time (0 if past); -1: none. */
-int64_t deferred_wait_ns(struct deferred_queue *q, uint64_t now_ns);
+/* Nanoseconds from now to the earliest due time (0 if past); -1: none. In the
+ * common case, none, it takes neither the lock nor the time. */
+int64_t deferred_wait_ns(struct deferred_queue *q);
 
 enum deferred_enter {
     ENTER_YES,   /* counted as inside; deferred_leave must follow */

@@ -48,9 +48,7 @@ static int engine_alloc(const struct uf_engine_opts *opts,
 
     if (!engine)
         return -ENOMEM;
-    engine->deferred = slab_pages(sizeof(*engine->deferred));
-    if (!engine->deferred || install_zeros_init() < 0) {
-        slab_pages_free(engine->deferred, sizeof(*engine->deferred));
+    if (install_zeros_init() < 0 || deferred_init(&engine->deferred) < 0) {
         slab_free(&engines, engine);
         return -ENOMEM;
     }
@@ -58,9 +56,18 @@ static int engine_alloc(const struct uf_engine_opts *opts,
     engine->stop_fd = -1;
     lock_init(&engine->lock, LOCK_RANK_ENGINE);
     lock_init(&engine->reader, LOCK_RANK_READER);
-    deferred_init(engine->deferred);
+    engine->spaces = engine->few_spaces;
+    engine->capacity = ENGINE_FEW_SPACES;
     *ret_engine = engine;
     return 0;
+}
+
+/* The index of spaces, unless it is the small one inside the engine. */
+static void free_index(struct uf_engine *engine)
+{
+    if (engine->spaces != engine->few_spaces)
+        slab_pages_free(engine->spaces,
+                        engine->capacity * sizeof(engine->spaces[0]));
 }
 
 static void engine_free(struct uf_engine *engine)
@@ -69,10 +76,8 @@ static void engine_free(struct uf_engine *engine)
         close(engine->stop_fd);
     if (engine->uffd.ops)
         uffd_close(&engine->uffd);
-    slab_pages_free(engine->spaces,
-                    engine->capacity * sizeof(engine->spaces[0]));
-    deferred_destroy(engine->deferred);
-    slab_pages_free(engine->deferred, sizeof(*engine->deferred));
+    free_index(engine);
+    deferred_destroy(&engine->deferred);
     lock_destroy(&engine->reader);
     lock_destroy(&engine->lock);
     slab_free(&engines, engine);
@@ -211,7 +216,7 @@ static int reserve_locked(struct uf_engine *engine)
 {
     size_t entry = sizeof(engine->spaces[0]);
     size_t capacity =
-        engine->capacity ? engine->capacity * 2 : page_size() / entry;
+        align_up(engine->capacity * 2 * entry, page_size()) / entry;
     struct uf_space **bigger;
 
     if (engine->nspaces < engine->capacity)
@@ -219,9 +224,8 @@ static int reserve_locked(struct uf_engine *engine)
     bigger = slab_pages(capacity * entry);
     if (!bigger)
         return -ENOMEM;
-    if (engine->nspaces > 0)
-        memcpy(bigger, engine->spaces, engine->nspaces * entry);
-    slab_pages_free(engine->spaces, engine->capacity * entry);
+    memcpy(bigger, engine->spaces, engine->nspaces * entry);
+    free_index(engine);
     engine->spaces = bigger;
     engine->capacity = capacity;
     return 0;

@@ -37,8 +37,10 @@
 #define ENGINE_MAGIC        0x7566656eu /* "ufen" */
 #define ENGINE_HANDLERS_MAX 64
 #define ENGINE_BATCH        64
+#define ENGINE_FEW_SPACES   8
 
 struct uf_engine;
+struct batch;
 
 struct handler {
     struct uf_engine *engine;
@@ -46,6 +48,7 @@ struct handler {
     _Atomic pid_t tid; /* 0 until it runs */
     struct fault_server server;
     struct self_touch self_touch;
+    struct batch *batch; /* engine_thread.c's */
     /* The last fault that found its page there: the same one again means that
      * waking alone does not help. */
     uintptr_t last_present_addr;
@@ -67,14 +70,15 @@ struct uf_engine {
     atomic_bool stopping;
 
     struct lock lock;         /* guards from here to `handlers` */
-    struct uf_space **spaces; /* sorted by base; slab_pages */
+    struct uf_space **spaces; /* sorted by base */
     size_t nspaces;
     size_t capacity;
+    struct uf_space *few_spaces[ENGINE_FEW_SPACES]; /* before slab_pages */
     struct handler *handlers[ENGINE_HANDLERS_MAX];
     atomic_uint nhandlers; /* started; changed under the lock */
 
     struct lock reader; /* the token */
-    struct deferred_queue *deferred;
+    struct deferred_queue deferred;
     struct uf_engine *next; /* all engines; registry lock */
 };
 

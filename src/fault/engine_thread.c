@@ -128,7 +128,7 @@ static void put_off(struct uf_engine *engine, struct uf_space *space,
     if (later.deferred_ns == 0)
         later.deferred_ns = now;
     later.attempts++;
-    if (!deferred_put(engine->deferred, &later, now + pause_ns))
+    if (!deferred_put(&engine->deferred, &later, now + pause_ns))
         send_back(engine, space, fault);
 }
 
@@ -217,7 +217,7 @@ static void leave_user_code(struct handler *handler)
     struct fault next;
 
     fault_revoke_self_touch(&handler->self_touch, NULL);
-    while (deferred_leave(engine->deferred, &next)) {
+    while (deferred_leave(&engine->deferred, &next)) {
         struct uf_space *space = engine_pin_space(engine, next.addr);
 
         if (!space)
@@ -235,7 +235,7 @@ static void serve_with_user_code(struct handler *handler,
     struct uf_engine *engine = handler->engine;
     unsigned nthreads = atomic_load(&engine->nhandlers);
 
-    switch (deferred_enter(engine->deferred, nthreads, fault)) {
+    switch (deferred_enter(&engine->deferred, nthreads, fault)) {
     case ENTER_YES:
         serve_here(handler, space, fault, batch, next);
         leave_user_code(handler);
@@ -297,9 +297,10 @@ static void take_due(struct uf_engine *engine, struct batch *batch)
     uint64_t now = fault_clock_ns();
 
     batch->deferred = true;
+    memset(batch->done, 0, sizeof(batch->done));
     while (
         batch->count < ENGINE_BATCH &&
-        deferred_take_due(engine->deferred, now, &batch->faults[batch->count]))
+        deferred_take_due(&engine->deferred, now, &batch->faults[batch->count]))
         batch->count++;
 }
 
@@ -339,6 +340,7 @@ static void read_faults(struct uf_engine *engine, struct batch *batch)
         return;
     }
     now = fault_clock_ns();
+    memset(batch->done, 0, sizeof(batch->done));
     for (int i = 0; i < n; i++)
         batch->faults[i] = (struct fault){
             .addr = raw[i].addr,
@@ -353,10 +355,9 @@ static void read_faults(struct uf_engine *engine, struct batch *batch)
 /* Waits for something to serve and takes it. Requires: the reader token. */
 static void collect(struct uf_engine *engine, struct batch *batch)
 {
-    int64_t wait_ns = deferred_wait_ns(engine->deferred, fault_clock_ns());
+    int64_t wait_ns = deferred_wait_ns(&engine->deferred);
     int ready;
 
-    memset(batch->done, 0, sizeof(batch->done));
     if (wait_ns == 0) {
         take_due(engine, batch);
         return;
@@ -409,7 +410,7 @@ static void *handler_main(void *arg)
 {
     struct handler *handler = arg;
     struct uf_engine *engine = handler->engine;
-    struct batch batch;
+    struct batch *batch = handler->batch;
 
     is_handler_thread = true;
     atomic_store(&handler->tid, (pid_t)syscall(SYS_gettid));
@@ -418,12 +419,13 @@ static void *handler_main(void *arg)
     bind_to_cpu(engine->opts.cpu_plus_one);
 
     while (!atomic_load(&engine->stopping) && !atomic_load(&engine->broken)) {
-        batch.count = 0;
         lock_take(&engine->reader);
         if (!atomic_load(&engine->stopping) && !atomic_load(&engine->broken))
-            collect(engine, &batch);
+            collect(engine, batch);
         lock_release(&engine->reader);
-        serve_batch(handler, &batch);
+        serve_batch(handler, batch);
+        if (batch->count)
+            batch->count = 0;
     }
     if (atomic_load(&engine->broken) &&
         !atomic_exchange(&engine->broken_reported, true))
@@ -450,6 +452,13 @@ static int start_thread(struct handler *handler)
     return -err;
 }
 
+static void free_handler(struct handler *handler)
+{
+    fault_server_destroy(&handler->server);
+    slab_pages_free(handler->batch, sizeof(*handler->batch));
+    slab_free(&handlers, handler);
+}
+
 static int start_one_locked(struct uf_engine *engine)
 {
     unsigned n = atomic_load(&engine->nhandlers);
@@ -463,20 +472,19 @@ static int start_one_locked(struct uf_engine *engine)
     handler->server.defer_limit_ns =
         (uint64_t)engine->opts.defer_limit_ms * 1000000u;
     err = fault_server_init(&handler->server);
-    if (err)
-        goto drop_handler;
-    err = start_thread(handler);
-    if (err)
-        goto drop_server;
+    /* Pages of its own, so that an idle handler's stack stays small. */
+    handler->batch = slab_pages(sizeof(*handler->batch));
+    if (!err && !handler->batch)
+        err = -ENOMEM;
+    if (!err)
+        err = start_thread(handler);
+    if (err) {
+        free_handler(handler);
+        return err;
+    }
     engine->handlers[n] = handler;
     atomic_store(&engine->nhandlers, n + 1);
     return 0;
-
-drop_server:
-    fault_server_destroy(&handler->server);
-drop_handler:
-    slab_free(&handlers, handler);
-    return err;
 }
 
 int engine_start_handlers_locked(struct uf_engine *engine, unsigned count)
@@ -501,8 +509,7 @@ void engine_stop_handlers(struct uf_engine *engine)
     (void)ignored;
     for (unsigned i = 0; i < n; i++) {
         pthread_join(engine->handlers[i]->thread, NULL);
-        fault_server_destroy(&engine->handlers[i]->server);
-        slab_free(&handlers, engine->handlers[i]);
+        free_handler(engine->handlers[i]);
     }
     atomic_store(&engine->nhandlers, 0);
 }

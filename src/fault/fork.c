@@ -67,7 +67,7 @@ void engine_unregister(struct uf_engine *engine)
 static void take_engine(struct uf_engine *engine)
 {
     lock_fork_take(&engine->lock);
-    lock_fork_take(&engine->deferred->lock);
+    lock_fork_take(&engine->deferred.lock);
     for (size_t i = 0; i < engine->nspaces; i++) {
         rwlock_fork_take(&engine->spaces[i]->map_lock);
         lock_fork_take(&engine->spaces[i]->threads.lock);
@@ -80,7 +80,7 @@ static void release_engine(struct uf_engine *engine)
         lock_fork_release(&engine->spaces[i]->threads.lock);
         rwlock_fork_release(&engine->spaces[i]->map_lock);
     }
-    lock_fork_release(&engine->deferred->lock);
+    lock_fork_release(&engine->deferred.lock);
     lock_fork_release(&engine->lock);
 }
 
@@ -104,7 +104,7 @@ static void remake_locks(struct uf_engine *engine)
 {
     lock_fork_child(&engine->lock);
     lock_fork_child(&engine->reader);
-    deferred_init(engine->deferred);
+    deferred_fork_child(&engine->deferred);
     for (size_t i = 0; i < engine->nspaces; i++) {
         rwlock_fork_child(&engine->spaces[i]->map_lock);
         lock_fork_child(&engine->spaces[i]->threads.lock);
@@ -114,9 +114,6 @@ static void remake_locks(struct uf_engine *engine)
 /* The parent's faults, threads and descriptor are not ours. */
 static void forget_parent(struct uf_engine *engine)
 {
-    engine->deferred->ntimed = 0;
-    engine->deferred->nwaiting = 0;
-    engine->deferred->inside = 0;
     atomic_store(&engine->nhandlers, 0);
     if (!engine->private_fds) {
         uffd_close(&engine->uffd);

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ufault-bench: the rows of the README's table and those that explain them.
+ *
+ *     ufault-bench [--quick] [--only PATTERN] [--json FILE]
+ */
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "harness.h"
+#include "ufault/ufault.h"
+
+static int usage(FILE *to)
+{
+    fprintf(to,
+            "usage: ufault-bench [--quick] [--only PATTERN] "
+            "[--json FILE]\n"
+            "  --quick         3 repetitions and not 9\n"
+            "  --only PATTERN  rows whose work or engine has PATTERN in it\n"
+            "  --json FILE     the rows as a JSON array, too\n");
+    return to == stdout ? 0 : 2;
+}
+
+static void print_machine(void)
+{
+    struct uf_probe probe = {.size = sizeof(probe)};
+    struct utsname name;
+
+    uname(&name);
+    uf_probe(&probe);
+    printf("# ufault %s, Linux %s %s, %ld CPUs, page %ld, userfaultfd by %s\n",
+           uf_version(), name.release, name.machine,
+           sysconf(_SC_NPROCESSORS_ONLN), sysconf(_SC_PAGESIZE),
+           uf_tier_name(probe.tier));
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option options[] = {{"quick", 0, NULL, 'q'},
+                                            {"only", 1, NULL, 'o'},
+                                            {"json", 1, NULL, 'j'},
+                                            {"help", 0, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
+    struct bench_opts opts = {.reps = 9};
+    struct row rows[32];
+    size_t n = 0;
+    int c;
+
+    while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        if (c == 'h')
+            return usage(stdout);
+        if (c == 'q')
+            opts.reps = 3;
+        else if (c == 'o')
+            opts.only = optarg;
+        else if (c == 'j')
+            opts.json = optarg;
+        else
+            return usage(stderr);
+    }
+    if (optind < argc) {
+        fprintf(stderr, "ufault-bench: '%s': no arguments are expected\n",
+                argv[optind]);
+        return usage(stderr);
+    }
+    memcpy(rows, touch_rows, touch_nrows * sizeof(rows[0]));
+    n += touch_nrows;
+    memcpy(rows + n, idle_rows, idle_nrows * sizeof(rows[0]));
+    n += idle_nrows;
+    memcpy(rows + n, program_rows, program_nrows * sizeof(rows[0]));
+    n += program_nrows;
+    print_machine();
+    return bench_run(rows, n, &opts);
+}
