@@ -383,14 +383,13 @@ struct uf_probe {
 };
 
 /*
- * uf_probe: tries each facility on throw-away descriptors (and, for seccomp, in
- * a throw-away child) and says for what is refused why and what would allow
- * it. The strings are static. Returns 0 or -EINVAL (NULL or unknown size).
+ * uf_probe: tries each facility in a throw-away child and says for what is
+ * refused why and what would allow it. The strings are static. Returns 0 or -EINVAL (NULL or unknown size).
  */
 int uf_probe(struct uf_probe *probe);
 
 /* The name of feature bit 0..63 ("PAGEFAULT_FLAG_WP", ...), the kernel that
- * first had it, and one sentence on its use; NULL for a bit without a name. */
+ * first had it; NULL for a bit without a name. */
 const char *uf_feature_name(unsigned bit);
 const char *uf_feature_since(unsigned bit);
 

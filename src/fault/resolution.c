@@ -16,6 +16,8 @@ static const struct resolution_row table[] = {
     /* getting a descriptor */
     {OP_OPEN, -EPERM, ALWAYS, {STEP_NEXT_TIER,
      "vm.unprivileged_userfaultfd is 0 without CAP_SYS_PTRACE, or seccomp"}},
+    {OP_OPEN, -EACCES, ALWAYS, {STEP_NEXT_TIER,
+     "a security module"}},
     {OP_OPEN, -ENOSYS, ALWAYS, {STEP_NEXT_TIER,
      "no userfaultfd in this kernel, or a filter that says so"}},
     {OP_OPEN, -EINVAL, ALWAYS, {STEP_PLAIN_FLAGS,

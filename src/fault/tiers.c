@@ -28,13 +28,31 @@ static enum step step_after(enum uf_tier tier, int err)
     return resolve(op, err, 0).step;
 }
 
+/* Only what uf_engine_create documents gets out. */
+static int documented(int err)
+{
+    switch (err) {
+    case -EACCES:
+        return -EPERM;
+    case 0:
+    case -EPERM:
+    case -ENOSYS:
+    case -EMFILE:
+    case -ENFILE:
+    case -ENOMEM:
+        return err;
+    default: /* no device, not that device, a kernel without the flag */
+        return -ENOTSUP;
+    }
+}
+
 int engine_open_uffd(uint32_t tier_plus_one, struct uffd *ret)
 {
     int first_err = 0;
 
     if (tier_plus_one > 0)
-        return uffd_init(ret, (enum uf_tier)(tier_plus_one - 1),
-                         FEATURES_WANTED);
+        return documented(uffd_init(ret, (enum uf_tier)(tier_plus_one - 1),
+                                    FEATURES_WANTED));
     for (size_t i = 0; i < sizeof(tiers) / sizeof(tiers[0]); i++) {
         int err = uffd_init(ret, tiers[i], FEATURES_WANTED);
 
@@ -43,7 +61,7 @@ int engine_open_uffd(uint32_t tier_plus_one, struct uffd *ret)
         if (first_err == 0)
             first_err = err;
         if (step_after(tiers[i], err) == STEP_FAIL)
-            return err;
+            return documented(err);
     }
-    return first_err;
+    return documented(first_err);
 }
