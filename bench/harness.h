@@ -60,7 +60,7 @@ double bench_percentile(double *values, size_t n, double percent);
 /* Binds the calling thread to one CPU; -1: to all it may use. */
 void bench_bind(int cpu);
 
-extern const struct row touch_rows[], idle_rows[], program_rows[];
-extern const size_t touch_nrows, idle_nrows, program_nrows;
+extern const struct row touch_rows[], part_rows[], idle_rows[], program_rows[];
+extern const size_t touch_nrows, part_nrows, idle_nrows, program_nrows;
 
 #endif

@@ -37,6 +37,13 @@ static void print_machine(void)
            uf_tier_name(probe.tier));
 }
 
+static size_t append(struct row *rows, size_t n, const struct row *more,
+                     size_t nmore)
+{
+    memcpy(rows + n, more, nmore * sizeof(rows[0]));
+    return n + nmore;
+}
+
 int main(int argc, char **argv)
 {
     static const struct option options[] = {{"quick", 0, NULL, 'q'},
@@ -66,12 +73,10 @@ int main(int argc, char **argv)
                 argv[optind]);
         return usage(stderr);
     }
-    memcpy(rows, touch_rows, touch_nrows * sizeof(rows[0]));
-    n += touch_nrows;
-    memcpy(rows + n, idle_rows, idle_nrows * sizeof(rows[0]));
-    n += idle_nrows;
-    memcpy(rows + n, program_rows, program_nrows * sizeof(rows[0]));
-    n += program_nrows;
+    n = append(rows, n, touch_rows, touch_nrows);
+    n = append(rows, n, part_rows, part_nrows);
+    n = append(rows, n, idle_rows, idle_nrows);
+    n = append(rows, n, program_rows, program_nrows);
     print_machine();
     return bench_run(rows, n, &opts);
 }
