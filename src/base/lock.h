@@ -9,6 +9,8 @@
  *
  * The order, from first taken to last (invariant 10):
  *
+ *     starting   starting an engine's threads: pthread_create may call the
+ *                program's malloc and so touch a space; no fault waits for it
  *     reader     the token of the handler thread that reads
  *     registry   the list of engines, taken by fork handlers
  *     engine     which spaces an engine serves, its threads
@@ -25,6 +27,7 @@
 #include <pthread.h>
 
 enum lock_rank {
+    LOCK_RANK_STARTING,
     LOCK_RANK_READER,
     LOCK_RANK_REGISTRY,
     LOCK_RANK_ENGINE,

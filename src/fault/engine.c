@@ -55,6 +55,7 @@ static int engine_alloc(const struct uf_engine_opts *opts,
     engine->opts = *opts;
     engine->stop_fd = -1;
     lock_init(&engine->lock, LOCK_RANK_ENGINE);
+    lock_init(&engine->starting, LOCK_RANK_STARTING);
     lock_init(&engine->reader, LOCK_RANK_READER);
     engine->spaces = engine->few_spaces;
     engine->capacity = ENGINE_FEW_SPACES;
@@ -79,6 +80,7 @@ static void engine_free(struct uf_engine *engine)
     free_index(engine);
     deferred_destroy(&engine->deferred);
     lock_destroy(&engine->reader);
+    lock_destroy(&engine->starting);
     lock_destroy(&engine->lock);
     slab_free(&engines, engine);
 }
@@ -94,9 +96,7 @@ static int engine_start(struct uf_engine *engine, const struct uffd *uffd)
         return -errno;
     engine_register(engine);
     atomic_store(&engine->magic, ENGINE_MAGIC);
-    lock_take(&engine->lock);
-    err = engine_start_handlers_locked(engine, engine->opts.nhandlers);
-    lock_release(&engine->lock);
+    err = engine_start_handlers(engine, engine->opts.nhandlers);
     if (err) {
         atomic_store(&engine->magic, 0);
         engine_stop_handlers(engine);
@@ -256,13 +256,12 @@ int engine_attach(struct uf_engine *engine, struct uf_space *space)
     struct range mapped = space_registrable(space);
     int err = 0;
 
+    if (fault_runs_user_code(space))
+        err = engine_start_handlers(engine, 2);
+    if (err)
+        return err;
     lock_take(&engine->lock);
-    if (atomic_load(&engine->broken))
-        err = -EINVAL;
-    if (!err && fault_runs_user_code(space))
-        err = engine_start_handlers_locked(engine, 2);
-    if (!err)
-        err = reserve_locked(engine);
+    err = atomic_load(&engine->broken) ? -EINVAL : reserve_locked(engine);
     if (!err && !range_is_empty(mapped))
         err = uffd_register(&engine->uffd, mapped).err;
     if (!err) {

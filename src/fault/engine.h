@@ -69,13 +69,15 @@ struct uf_engine {
     int broken_err;
     atomic_bool stopping;
 
-    struct lock lock;         /* guards from here to `handlers` */
+    struct lock lock;         /* guards the spaces */
     struct uf_space **spaces; /* sorted by base */
     size_t nspaces;
     size_t capacity;
     struct uf_space *few_spaces[ENGINE_FEW_SPACES]; /* before slab_pages */
+
+    struct lock starting; /* guards the handlers */
     struct handler *handlers[ENGINE_HANDLERS_MAX];
-    atomic_uint nhandlers; /* started; changed under the lock */
+    atomic_uint nhandlers; /* started */
 
     struct lock reader; /* the token */
     struct deferred_queue deferred;
@@ -116,8 +118,8 @@ bool engine_is_live(const struct uf_engine *engine);
 /* -------------------------------------------------- engine_thread.c -- */
 
 /* Starts handlers until there are `count`. 0 or -errno; started ones stay.
- * Requires: engine->lock held. */
-int engine_start_handlers_locked(struct uf_engine *engine, unsigned count);
+ * Requires: no lock held, since pthread_create allocates. */
+int engine_start_handlers(struct uf_engine *engine, unsigned count);
 
 /* Stops and joins all of them. */
 void engine_stop_handlers(struct uf_engine *engine);

@@ -487,13 +487,15 @@ static int start_one_locked(struct uf_engine *engine)
     return 0;
 }
 
-int engine_start_handlers_locked(struct uf_engine *engine, unsigned count)
+int engine_start_handlers(struct uf_engine *engine, unsigned count)
 {
     int err = 0;
 
     CHECK(count <= ENGINE_HANDLERS_MAX);
+    lock_take(&engine->starting);
     while (!err && atomic_load(&engine->nhandlers) < count)
         err = start_one_locked(engine);
+    lock_release(&engine->starting);
     return err;
 }
 

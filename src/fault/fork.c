@@ -103,6 +103,7 @@ void engine_fork_parent(void)
 static void remake_locks(struct uf_engine *engine)
 {
     lock_fork_child(&engine->lock);
+    lock_fork_child(&engine->starting);
     lock_fork_child(&engine->reader);
     deferred_fork_child(&engine->deferred);
     for (size_t i = 0; i < engine->nspaces; i++) {
@@ -141,10 +142,7 @@ static int restart(struct uf_engine *engine)
     for (size_t i = 0; i < engine->nspaces; i++)
         if (fault_runs_user_code(engine->spaces[i]) && nhandlers < 2)
             nhandlers = 2;
-    lock_take(&engine->lock);
-    err = engine_start_handlers_locked(engine, nhandlers);
-    lock_release(&engine->lock);
-    return err;
+    return engine_start_handlers(engine, nhandlers);
 }
 
 /* A space whose copy may not be read as zeros, and cannot be served. */
