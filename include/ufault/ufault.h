@@ -384,7 +384,8 @@ struct uf_probe {
 
 /*
  * uf_probe: tries each facility in a throw-away child and says for what is
- * refused why and what would allow it. The strings are static. Returns 0 or -EINVAL (NULL or unknown size).
+ * refused why and what would allow it. The strings are static. Returns 0 or
+ * -EINVAL (NULL or unknown size).
  */
 int uf_probe(struct uf_probe *probe);
 

@@ -60,8 +60,9 @@ struct uf_engine {
     _Atomic uint32_t magic;
     struct uf_engine_opts opts;
     struct uffd uffd;
-    int stop_fd;      /* eventfd: ends the reader's wait */
-    bool private_fds; /* descriptors are not in the forked child's table */
+    int stop_fd;        /* eventfd: ends the reader's wait */
+    atomic_bool nudged; /* stop_fd was written for the queue's sake */
+    bool private_fds;   /* descriptors are not in the forked child's table */
     /* No thread serves it and none will: the descriptor failed, or this is a
      * forked child. */
     atomic_bool broken;

@@ -119,6 +119,33 @@ static void send_back(struct uf_engine *engine, struct uf_space *space,
     fault_count(space, fault, &result);
 }
 
+/* Has the reader look at the queue again: its wait began before the fault that
+ * was just put there, and may have no end. */
+static void nudge_reader(struct uf_engine *engine)
+{
+    uint64_t one = 1;
+    ssize_t ignored;
+
+    if (atomic_load(&engine->nhandlers) < 2 ||
+        atomic_exchange(&engine->nudged, true))
+        return;
+    ignored = write(engine->stop_fd, &one, sizeof(one));
+    (void)ignored;
+}
+
+/* The reader has been woken: the next wait starts afresh. */
+static void take_nudge(struct uf_engine *engine)
+{
+    uint64_t value;
+    ssize_t ignored;
+
+    if (!atomic_load(&engine->nudged))
+        return;
+    atomic_store(&engine->nudged, false);
+    ignored = read(engine->stop_fd, &value, sizeof(value));
+    (void)ignored;
+}
+
 static void put_off(struct uf_engine *engine, struct uf_space *space,
                     const struct fault *fault, uint64_t pause_ns)
 {
@@ -128,7 +155,9 @@ static void put_off(struct uf_engine *engine, struct uf_space *space,
     if (later.deferred_ns == 0)
         later.deferred_ns = now;
     later.attempts++;
-    if (!deferred_put(&engine->deferred, &later, now + pause_ns))
+    if (deferred_put(&engine->deferred, &later, now + pause_ns))
+        nudge_reader(engine);
+    else
         send_back(engine, space, fault);
 }
 
@@ -256,21 +285,14 @@ static void serve_with_user_code(struct handler *handler,
 static void answer_self_touch(struct handler *handler, struct handler *toucher,
                               struct uf_space *space, struct fault *fault)
 {
-    struct self_touch *note = &toucher->self_touch;
-
-    /* The note first: the toucher may run as soon as the page is in. */
-    if (atomic_load(&note->addr) == 0) {
-        space_pin(space);
-        note->space = space;
-        atomic_store(&note->addr, fault->addr);
-    }
-    if (!fault_release_self_touch(space, fault->addr)) {
+    if (!fault_release_self_touch(&toucher->self_touch, space, fault->addr)) {
         put_off(handler->engine, space, fault, SELF_TOUCH_RETRY_NS);
         return;
     }
     COUNT(space->counters, self_touches);
     COUNT(space->counters, refused);
     GAUGE_SUB(space->counters, pending, 1);
+    fault_settle(space);
 }
 
 static void serve(struct handler *handler, struct uf_space *space,
@@ -363,6 +385,7 @@ static void collect(struct uf_engine *engine, struct batch *batch)
         return;
     }
     ready = engine->uffd.ops->wait(&engine->uffd, engine->stop_fd, wait_ns);
+    take_nudge(engine);
     if (ready > 0)
         read_faults(engine, batch);
     else if (ready < 0 && resolve(OP_POLL, ready, 0).step == STEP_TEARDOWN)

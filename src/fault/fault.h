@@ -37,11 +37,20 @@ struct fault {
     uint32_t attempts;
 };
 
-/* Where a touch of managed memory by a handler thread is noted: by the reader,
- * while that thread is asleep in its own fault. `space` is pinned. */
+/* More than the pages that one instruction can need at once. */
+#define SELF_TOUCH_PAGES 8
+
+struct self_touch_page {
+    struct uf_space *space; /* pinned; NULL: taken back already */
+    uintptr_t addr;
+    bool given; /* zeros were installed; guarded by the space's map lock */
+};
+
+/* Where touches of managed memory by a handler thread are noted: by the reader,
+ * while that thread is asleep in its own fault. A ring of the latest. */
 struct self_touch {
-    struct uf_space *space;
-    _Atomic uintptr_t addr; /* 0: none; written last */
+    struct self_touch_page pages[SELF_TOUCH_PAGES];
+    _Atomic unsigned count; /* 0: none; written last */
 };
 
 /* What a thread needs to serve faults. One per thread. */
@@ -98,14 +107,16 @@ void fault_report(const struct uf_space *space, enum uf_error_kind kind,
 bool fault_runs_user_code(const struct uf_space *space);
 
 /*
- * A handler thread has touched the space: lets it go on with a page of zeros.
- * False if that is not possible now (try again).
+ * The handler thread of `touch` has touched the space: notes that and lets it
+ * go on with a page of zeros. False if that is not possible now (try again).
+ * Ensures: if true, the space is unsettled by one; fault_settle ends that.
  */
-bool fault_release_self_touch(struct uf_space *space, uintptr_t addr);
+bool fault_release_self_touch(struct self_touch *touch, struct uf_space *space,
+                              uintptr_t addr);
 
 /*
  * After code that is not ours: if it touched a space (true), takes back the
- * page that fault_release_self_touch gave it, unless zeros are what belongs
+ * pages that fault_release_self_touch gave it, unless zeros are what belongs
  * there, and tells the error hook, naming `pager` (NULL: a hook did it).
  * `touch` may be NULL.
  */

@@ -116,6 +116,7 @@ static void remake_locks(struct uf_engine *engine)
 static void forget_parent(struct uf_engine *engine)
 {
     atomic_store(&engine->nhandlers, 0);
+    atomic_store(&engine->nudged, false);
     if (!engine->private_fds) {
         uffd_close(&engine->uffd);
         close(engine->stop_fd);
@@ -124,6 +125,7 @@ static void forget_parent(struct uf_engine *engine)
     engine->stop_fd = -1;
     for (size_t i = 0; i < engine->nspaces; i++) {
         atomic_store(&engine->spaces[i]->pins, 0);
+        atomic_store(&engine->spaces[i]->unsettled, 0);
         GAUGE_SET(engine->spaces[i]->counters, pending, 0);
         engine->spaces[i]->region.uffd = NULL;
     }

@@ -22,7 +22,45 @@
 #define MADV_POPULATE_WRITE 23
 #endif
 
-bool fault_release_self_touch(struct uf_space *space, uintptr_t addr)
+/* Drops the page of zeros if its VMA should have had other bytes. */
+static void take_back(struct self_touch_page *given)
+{
+    struct uf_space *space = given->space;
+    uintptr_t start = align_down(given->addr, page_size());
+    struct range page = {start, start + page_size()};
+    struct vma *vma;
+
+    rwlock_take_write(&space->map_lock);
+    vma = vma_set_lookup(&space->vmas, start);
+    if (given->given && vma && !vma->pager->is_zero &&
+        region_drop(&space->region, page) == 0)
+        GAUGE_SUB(space->counters, resident,
+                  resident_clear(&space->resident, page));
+    rwlock_release(&space->map_lock);
+}
+
+static void forget_note(struct self_touch_page *note)
+{
+    if (note->space) {
+        take_back(note);
+        space_unpin(note->space);
+    }
+    note->space = NULL;
+}
+
+/* The place for the next note; the oldest makes room for it. */
+static struct self_touch_page *next_note(struct self_touch *touch)
+{
+    unsigned n = atomic_load(&touch->count);
+    struct self_touch_page *note = &touch->pages[n % SELF_TOUCH_PAGES];
+
+    if (n >= SELF_TOUCH_PAGES)
+        forget_note(note);
+    return note;
+}
+
+bool fault_release_self_touch(struct self_touch *touch, struct uf_space *space,
+                              uintptr_t addr)
 {
     uintptr_t page = align_down(addr, page_size());
     struct install what = {
@@ -32,8 +70,14 @@ bool fault_release_self_touch(struct uf_space *space, uintptr_t addr)
         .write = true,
     };
     struct install_result r = {.verdict = INSTALL_STALE};
+    struct self_touch_page *note = next_note(touch);
 
+    /* The note first: the toucher may run as soon as the page is in. */
+    space_pin(space);
+    *note = (struct self_touch_page){space, addr, true};
+    atomic_fetch_add(&touch->count, 1);
     rwlock_take_read(&space->map_lock);
+    atomic_fetch_add(&space->unsettled, 1);
     if (!atomic_load(&space->dying) && vma_set_lookup(&space->vmas, addr)) {
         r = install_pages(&what);
         if (r.verdict == INSTALL_DONE)
@@ -42,39 +86,44 @@ bool fault_release_self_touch(struct uf_space *space, uintptr_t addr)
     } else {
         install_wake(what.uffd, what.window);
     }
+    /* A page that was there is the program's, and not taken back. */
+    note->given = r.verdict == INSTALL_DONE;
     rwlock_release(&space->map_lock);
-    return r.verdict != INSTALL_BUSY;
-}
-
-/* Drops the page of zeros if its VMA should have had other bytes. */
-static void revoke_page(struct uf_space *space, uintptr_t addr)
-{
-    uintptr_t start = align_down(addr, page_size());
-    struct range page = {start, start + page_size()};
-    struct vma *vma;
-
-    rwlock_take_write(&space->map_lock);
-    vma = vma_set_lookup(&space->vmas, addr);
-    if (vma && !vma->pager->is_zero && region_drop(&space->region, page) == 0)
-        GAUGE_SUB(space->counters, resident,
-                  resident_clear(&space->resident, page));
-    rwlock_release(&space->map_lock);
+    if (r.verdict != INSTALL_BUSY && r.verdict != INSTALL_REFUSED)
+        return true;
+    /* Still asleep: noted when it is tried again. */
+    atomic_fetch_sub(&touch->count, 1);
+    fault_settle(space);
+    forget_note(note);
+    return false;
 }
 
 bool fault_revoke_self_touch(struct self_touch *touch, const char *pager)
 {
-    struct fault fault = {.addr = touch ? atomic_load(&touch->addr) : 0};
-    struct uf_space *space;
+    unsigned n = touch ? atomic_load(&touch->count) : 0;
+    struct fault fault = {.tid = 0};
+    struct self_touch_page pages[SELF_TOUCH_PAGES];
 
-    if (!fault.addr)
+    if (n == 0)
         return false;
-    space = touch->space;
-    atomic_store(&touch->addr, 0);
+    if (n > SELF_TOUCH_PAGES)
+        n = SELF_TOUCH_PAGES;
+    for (unsigned i = 0; i < n; i++) {
+        if (touch->pages[i].space)
+            take_back(&touch->pages[i]);
+        pages[i] = touch->pages[i];
+    }
+    /* From here on the error hook may touch as well. */
+    atomic_store(&touch->count, 0);
     fault.tid = (pid_t)syscall(SYS_gettid);
-    revoke_page(space, fault.addr);
-    fault_report(space, UF_ERROR_SELF_TOUCH, -EDEADLK, &fault, pager,
-                 "a handler thread touched memory of a space");
-    space_unpin(space);
+    for (unsigned i = 0; i < n; i++) {
+        if (!pages[i].space)
+            continue;
+        fault.addr = pages[i].addr;
+        fault_report(pages[i].space, UF_ERROR_SELF_TOUCH, -EDEADLK, &fault,
+                     pager, "a handler thread touched memory of a space");
+        space_unpin(pages[i].space);
+    }
     return true;
 }
 

@@ -104,8 +104,13 @@ static const struct resolution_row table[] = {
     {OP_ZEROPAGE_AGAIN, -EAGAIN, NOTHING, {STEP_DEFER, "the map is changing"}},
     {OP_ZEROPAGE_AGAIN, -ENOENT, ALWAYS, {STEP_LOOK_AGAIN,
      "the range is not inside one registered mapping any more"}},
+    {OP_ZEROPAGE_AGAIN, -ENOMEM, ALWAYS, {STEP_DEFER, "no page table"}},
+    {OP_ZEROPAGE_AGAIN, -EINVAL, ALWAYS, {STEP_COPY_INSTEAD,
+     "hugetlb has no zero page"}},
     {OP_ZEROPAGE_AGAIN, -ESRCH, ALWAYS, {STEP_TEARDOWN,
      "the address space is gone"}},
+    {OP_ZEROPAGE_AGAIN, -ENOSPC, ALWAYS, {STEP_TEARDOWN,
+     "the address space is gone (4.11 to 4.13)"}},
 
     /* moving and continuing (later engines; the errnos are settled here) */
     {OP_MOVE, -EAGAIN, PARTIAL, {STEP_RETRY_REST, "part has moved"}},

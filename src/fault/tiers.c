@@ -51,8 +51,8 @@ int engine_open_uffd(uint32_t tier_plus_one, struct uffd *ret)
     int first_err = 0;
 
     if (tier_plus_one > 0)
-        return documented(uffd_init(ret, (enum uf_tier)(tier_plus_one - 1),
-                                    FEATURES_WANTED));
+        return documented(
+            uffd_init(ret, (enum uf_tier)(tier_plus_one - 1), FEATURES_WANTED));
     for (size_t i = 0; i < sizeof(tiers) / sizeof(tiers[0]); i++) {
         int err = uffd_init(ret, tiers[i], FEATURES_WANTED);
 

@@ -72,6 +72,30 @@ void region_release(struct region *region)
     region->range.end = region->range.start;
 }
 
+/* Grows the mapping that ends where part starts. It keeps its registration, so
+ * no descriptor is needed and any thread can do it, also one that has not ours
+ * (see run/heap.c). 0, or -errno if it cannot be done this way. */
+static int extend_native(const struct region *region, struct range part)
+{
+    uintptr_t last = part.start - page_size();
+    int err;
+
+    if (part.start == region->range.start)
+        return -ENOENT; /* the heap is empty: nothing to grow */
+    /* Memory locked by mlock(2) would be populated within mremap, whose caller
+     * holds the lock that its faults wait for. -EBUSY says it is. */
+    if (msync(at(last), page_size(), MS_INVALIDATE) < 0 ||
+        mremap(at(last), page_size(), page_size() + range_len(part), 0) ==
+            MAP_FAILED)
+        return -errno;
+    /* The page below may have a protection of the program's choice. */
+    err = or_errno(
+        mprotect(at(part.start), range_len(part), PROT_READ | PROT_WRITE));
+    if (err)
+        munmap(at(part.start), range_len(part));
+    return err;
+}
+
 static int open_native(struct region *region, struct range part)
 {
     struct range guard = {part.end, part.end + page_size()};
@@ -81,6 +105,8 @@ static int open_native(struct region *region, struct range part)
     /* brk(2) wants one free page between the heap and the next mapping. */
     if (mincore(at(guard.start), range_len(guard), &vec) == 0)
         return -EEXIST;
+    if (region->uffd && extend_native(region, part) == 0)
+        return 0;
     err = map_exactly(part.start, range_len(part), PROT_READ | PROT_WRITE, 0);
     if (err || !region->uffd)
         return err;

@@ -1,0 +1,48 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+# symbols.sh HEADERS LIBDIR: libufault.so and libufault.a define for their users
+# exactly the functions that HEADERS/*.h declare, all named uf_*, in the shared
+# one all with the version UFAULT_0.
+
+set -euo pipefail
+export LC_ALL=C
+
+headers=$1 libdir=$2
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# A function is a name before "("; comments go first.
+for header in "$headers"/*.h; do
+    gcc -fpreprocessed -dD -E -P "$header" 2>/dev/null
+done | grep -oE '\buf_[a-z0-9_]+ *\(' | tr -d ' (' | sort -u >"$work/declared"
+[ -s "$work/declared" ] || { echo "no function found in $headers"; exit 1; }
+
+same()
+{
+    if ! diff "$work/declared" "$work/defined" >"$work/diff"; then
+        echo "$1: < is declared only, > is defined only:"
+        cat "$work/diff"
+        exit 1
+    fi
+}
+
+# The name of the version itself is listed as an absolute symbol.
+nm -D --defined-only "$libdir/libufault.so" | awk '$2 != "A" { print $3 }' |
+    sort >"$work/versioned"
+sed 's/@@UFAULT_0$//' "$work/versioned" >"$work/defined"
+same libufault.so
+if grep -v '@@UFAULT_0$' "$work/versioned"; then
+    echo "libufault.so: without the version UFAULT_0"
+    exit 1
+fi
+
+nm -g --defined-only "$libdir/libufault.a" | awk 'NF == 3 { print $3 }' |
+    sort >"$work/defined"
+same libufault.a
+
+soname=$(readelf -d "$libdir/libufault.so" | sed -n 's/.*SONAME.*\[\(.*\)\]/\1/p')
+[ "$soname" = libufault.so.0 ] || { echo "SONAME is $soname"; exit 1; }
+needed=$(readelf -d "$libdir/libufault.so" | sed -n 's/.*NEEDED.*\[\(.*\)\]/\1/p' |
+         grep -vE '^(libc\.so|ld-linux)' || true)
+[ -z "$needed" ] || { echo "libufault.so needs more than libc: $needed"; exit 1; }
