@@ -14,7 +14,7 @@ build_packages=(cmake ninja-build pkg-config gcc libc6-dev libseccomp-dev
                 libcmocka-dev)
 
 # What the demos run under `ufault run`.
-demo_packages=(perl gawk python3 bash coreutils procps)
+demo_packages=(perl gawk python3 bash coreutils procps liblz4-dev)
 
 # What the tests compile with, look at the tree with, and run.
 test_packages=(g++ clang libclang-rt-14-dev clang-format binutils groff-base
