@@ -23,12 +23,32 @@ const char *uf_version(void)
         UF_VERSION_PATCH);
 }
 
+/* What uf_engine_create documents; anything else is something that the kernel
+ * lacks or a filter withholds. */
+static int documented_for_engine(int err)
+{
+    switch (err) {
+    case 0:
+    case -EINVAL:
+    case -EPERM:
+    case -ENOSYS:
+    case -ENOTSUP:
+    case -EMFILE:
+    case -ENFILE:
+    case -ENOMEM:
+    case -EAGAIN:
+        return err;
+    default:
+        return -ENOTSUP;
+    }
+}
+
 int uf_engine_create(const struct uf_engine_opts *opts,
                      struct uf_engine **ret_engine)
 {
     if (!ret_engine || (opts && opts->size != sizeof(*opts)))
         return -EINVAL;
-    return engine_create(opts, ret_engine);
+    return documented_for_engine(engine_create(opts, ret_engine));
 }
 
 int uf_engine_destroy(struct uf_engine *engine)
@@ -56,6 +76,22 @@ const char *uf_tier_name(enum uf_tier tier)
     return "none";
 }
 
+/* What uf_space_create documents beside the engine's; anything else is a range
+ * that cannot be had (mmap(2) answers -EPERM below vm.mmap_min_addr). */
+static int documented_for_space(int err)
+{
+    switch (err) {
+    case 0:
+    case -EINVAL:
+    case -EEXIST:
+    case -EBUSY:
+    case -EAGAIN:
+        return err;
+    default:
+        return -ENOMEM;
+    }
+}
+
 /* Creates the space and has `engine`, its own or another, serve it. */
 static int create_on(const struct uf_space_opts *opts, struct uf_engine *engine,
                      struct uf_space **ret_space)
@@ -65,11 +101,11 @@ static int create_on(const struct uf_space_opts *opts, struct uf_engine *engine,
     int err = space_create(&params, &space);
 
     if (err)
-        return err;
+        return documented_for_space(err);
     err = engine_attach(engine, space);
     if (err) {
         space_destroy(space);
-        return err;
+        return documented_for_space(err);
     }
     space->own_engine = opts->engine ? NULL : engine;
     *ret_space = space;
@@ -88,7 +124,7 @@ int uf_space_create(const struct uf_space_opts *opts,
         return engine_is_live(opts->engine)
                    ? create_on(opts, opts->engine, ret_space)
                    : -EINVAL;
-    err = engine_create(NULL, &own);
+    err = uf_engine_create(NULL, &own);
     if (err)
         return err;
     err = create_on(opts, own, ret_space);
@@ -218,7 +254,7 @@ ssize_t uf_space_thread_stats(struct uf_space *space,
 {
     if (!space_is_live(space) || (!threads && max > 0))
         return -EINVAL;
-    return (ssize_t)thread_table_copy(&space->threads, threads, max);
+    return (ssize_t)space_thread_stats(space, threads, max);
 }
 
 ssize_t uf_stats_text(const struct uf_stats *stats, char *text,

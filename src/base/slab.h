@@ -66,6 +66,8 @@ void slab_pages_free(void *pages, size_t len_bytes);
 void slab_inject_failure(unsigned long n, unsigned long count);
 /* How many allocations were asked for since the last slab_inject_failure. */
 unsigned long slab_allocations(void);
+/* Testing: slab_live of all caches together. */
+size_t slab_live_everywhere(void);
 
 /* Around fork: take and release every cache's lock. */
 void slab_fork_prepare(void);

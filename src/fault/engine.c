@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "base/slab.h"
 #include "fault/install.h"
+#include "pager/pager.h"
 
 static struct slab_cache engines =
     SLAB_CACHE("engine", sizeof(struct uf_engine));
@@ -251,12 +252,17 @@ static void remove_locked(struct uf_engine *engine, struct uf_space *space)
             (engine->nspaces - i) * sizeof(engine->spaces[0]));
 }
 
+/* Ever made; a space's number tells it from a later one at its address. */
+static _Atomic uint64_t attachments;
+
 int engine_attach(struct uf_engine *engine, struct uf_space *space)
 {
     struct range mapped = space_registrable(space);
     int err = 0;
 
-    if (fault_runs_user_code(space))
+    if (space->heap_pager != pager_zero())
+        err = engine_give_buffers(engine);
+    if (!err && fault_runs_user_code(space))
         err = engine_start_handlers(engine, 2);
     if (err)
         return err;
@@ -267,6 +273,7 @@ int engine_attach(struct uf_engine *engine, struct uf_space *space)
     if (!err) {
         space->region.uffd = &engine->uffd;
         space->engine = engine;
+        space->serial = atomic_fetch_add(&attachments, 1) + 1;
         insert_locked(engine, space);
     }
     lock_release(&engine->lock);

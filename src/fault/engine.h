@@ -77,6 +77,7 @@ struct uf_engine {
     struct uf_space *few_spaces[ENGINE_FEW_SPACES]; /* before slab_pages */
 
     struct lock starting; /* guards the handlers */
+    bool has_buffers;     /* each can hold what a pager fills */
     struct handler *handlers[ENGINE_HANDLERS_MAX];
     atomic_uint nhandlers; /* started */
 
@@ -121,6 +122,10 @@ bool engine_is_live(const struct uf_engine *engine);
 /* Starts handlers until there are `count`. 0 or -errno; started ones stay.
  * Requires: no lock held, since pthread_create allocates. */
 int engine_start_handlers(struct uf_engine *engine, unsigned count);
+
+/* Gives every handler, now and later, a buffer for pagers to fill: 2 MiB that
+ * an engine without such pagers does not take. 0 or -ENOMEM. */
+int engine_give_buffers(struct uf_engine *engine);
 
 /* Stops and joins all of them. */
 void engine_stop_handlers(struct uf_engine *engine);

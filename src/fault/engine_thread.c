@@ -186,9 +186,11 @@ struct batch {
 };
 
 /* Counts a fault as received; once, however often it is put off. */
-static void count_received(struct uf_space *space, const struct fault *fault)
+static void count_received(struct uf_space *space, struct fault *fault)
 {
     struct counters *c = space->counters;
+
+    fault->serial = space->serial;
 
     COUNT(c, faults);
     COUNT_ADD(c, pending, 1);
@@ -196,6 +198,26 @@ static void count_received(struct uf_space *space, const struct fault *fault)
         COUNT(c, faults_write);
     else
         COUNT(c, faults_read);
+}
+
+/* A fault that was put off, whose space has been destroyed since; this one only
+ * lies at its address. */
+static bool is_orphan(const struct uf_space *space, const struct fault *fault)
+{
+    return fault->serial != 0 && fault->serial != space->serial;
+}
+
+/* The space of a fault, pinned; NULL if it was destroyed. */
+static struct uf_space *pin_space_of(struct uf_engine *engine,
+                                     const struct fault *fault)
+{
+    struct uf_space *space = engine_pin_space(engine, fault->addr);
+
+    if (space && is_orphan(space, fault)) {
+        space_unpin(space);
+        space = NULL;
+    }
+    return space;
 }
 
 /* Later faults of the batch in the range just answered: their threads have been
@@ -209,10 +231,12 @@ static void fold(struct uf_space *space, struct batch *batch, int from,
 
         if (batch->done[i] || !range_contains(answered, fault->addr))
             continue;
+        batch->done[i] = true;
+        if (is_orphan(space, fault))
+            continue;
         if (!batch->deferred)
             count_received(space, fault);
         fault_count(space, fault, &result);
-        batch->done[i] = true;
     }
 }
 
@@ -247,7 +271,7 @@ static void leave_user_code(struct handler *handler)
 
     fault_revoke_self_touch(&handler->self_touch, NULL);
     while (deferred_leave(&engine->deferred, &next)) {
-        struct uf_space *space = engine_pin_space(engine, next.addr);
+        struct uf_space *space = pin_space_of(engine, &next);
 
         if (!space)
             continue; /* destroyed: its threads were let go */
@@ -403,7 +427,7 @@ static void serve_batch(struct handler *handler, struct batch *batch)
 
         if (batch->done[i])
             continue;
-        space = engine_pin_space(engine, addr);
+        space = pin_space_of(engine, &batch->faults[i]);
         if (space) {
             serve(handler, space, batch, i);
             space_unpin(space);
@@ -486,7 +510,7 @@ static int start_one_locked(struct uf_engine *engine)
 {
     unsigned n = atomic_load(&engine->nhandlers);
     struct handler *handler = slab_alloc(&handlers);
-    int err;
+    int err = 0;
 
     if (!handler)
         return -ENOMEM;
@@ -494,7 +518,8 @@ static int start_one_locked(struct uf_engine *engine)
     handler->server.self_touch = &handler->self_touch;
     handler->server.defer_limit_ns =
         (uint64_t)engine->opts.defer_limit_ms * 1000000u;
-    err = fault_server_init(&handler->server);
+    if (engine->has_buffers)
+        err = fault_server_init(&handler->server);
     /* Pages of its own, so that an idle handler's stack stays small. */
     handler->batch = slab_pages(sizeof(*handler->batch));
     if (!err && !handler->batch)
@@ -508,6 +533,23 @@ static int start_one_locked(struct uf_engine *engine)
     engine->handlers[n] = handler;
     atomic_store(&engine->nhandlers, n + 1);
     return 0;
+}
+
+int engine_give_buffers(struct uf_engine *engine)
+{
+    unsigned n;
+    int err = 0;
+
+    lock_take(&engine->starting);
+    n = atomic_load(&engine->nhandlers);
+    /* Nobody looks at a buffer before a space with such a pager is attached. */
+    for (unsigned i = 0; !err && i < n; i++)
+        if (!engine->handlers[i]->server.buffer)
+            err = fault_server_init(&engine->handlers[i]->server);
+    if (!err)
+        engine->has_buffers = true;
+    lock_release(&engine->starting);
+    return err;
 }
 
 int engine_start_handlers(struct uf_engine *engine, unsigned count)

@@ -250,7 +250,8 @@ struct found {
 static bool look_up_locked(struct uf_space *space, const struct fault *fault,
                            struct found *ret)
 {
-    struct window_policy policy = {space->config.window_pages};
+    struct window_policy policy = {.pages = space->config.window_pages,
+                                   .origin = space->resident.range.start};
     struct vma *vma;
 
     if (atomic_load(&space->dying))

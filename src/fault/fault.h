@@ -34,6 +34,7 @@ struct fault {
     pid_t tid;
     uint64_t received_ns;
     uint64_t deferred_ns; /* when first put off; 0: never */
+    uint64_t serial;      /* of the space that counted it; 0: none yet */
     uint32_t attempts;
 };
 

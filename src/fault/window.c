@@ -9,7 +9,7 @@ struct range window_block(const struct window_policy *policy, uintptr_t addr,
 {
     size_t len = policy->pages * page_size();
     /* Any number of pages is allowed, so a remainder and not a mask. */
-    uintptr_t start = addr - addr % len;
+    uintptr_t start = addr - (addr - policy->origin) % len;
     struct range block = {start, start + len};
 
     if (block.end < block.start)

@@ -8,9 +8,9 @@
  *     touched                                  x
  *     window                                  [x . . . ]
  *
- * The policy in force is fixed: the block of N pages, aligned as the kernel's
- * fault-around aligns, that holds the touched page; so streams in either
- * direction find their next pages there. It is clipped to the VMA (hence to the
+ * The policy in force is fixed: the block of N pages, counted from the space's
+ * base, that holds the touched page; so streams in either direction find their
+ * next pages there, wherever the kernel has put the space. It is clipped to the VMA (hence to the
  * break) and to the hole between resident pages, so that nothing is brought in
  * twice. A policy that adapts would keep its state in struct window_policy.
  */
@@ -23,7 +23,8 @@
 #define WINDOW_PAGES_MAX 512
 
 struct window_policy {
-    uint32_t pages; /* 1 to WINDOW_PAGES_MAX */
+    uint32_t pages;   /* 1 to WINDOW_PAGES_MAX */
+    uintptr_t origin; /* blocks are counted from here: the space's base */
 };
 
 /* The block before clipping to residents. Pure. Requires: addr in vma. */

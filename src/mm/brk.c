@@ -94,7 +94,9 @@ static int grow_locked(struct uf_space *space, struct range part)
     err = region_open(&space->region, part);
     if (err)
         return err;
-    vma.generation = ++space->generation;
+    /* Not a new one: growing takes no page away, and fills under way in the
+     * heap that it merges with stay good. */
+    vma.generation = space->generation;
     vma_set_insert(&space->vmas, &vma);
     limits_account_locked(space, (ssize_t)npages, &vma);
     COUNT(space->counters, brk_grown);

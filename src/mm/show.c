@@ -107,9 +107,22 @@ ssize_t space_maps(struct uf_space *space, char *text, size_t len_bytes)
     return (ssize_t)out.length;
 }
 
-void space_stats(struct uf_space *space, struct uf_stats *stats)
+/* What threads were woken for is counted on return. */
+static void await_settled(const struct uf_space *space)
 {
     while (atomic_load(&space->unsettled) != 0)
         sched_yield();
+}
+
+size_t space_thread_stats(struct uf_space *space,
+                          struct uf_thread_stats *threads, size_t max)
+{
+    await_settled(space);
+    return thread_table_copy(&space->threads, threads, max);
+}
+
+void space_stats(struct uf_space *space, struct uf_stats *stats)
+{
+    await_settled(space);
     counters_snapshot(space->counters, stats);
 }

@@ -74,6 +74,7 @@ struct uf_space {
     /* The fault layer's; mm only carries them. */
     struct uf_engine *engine;     /* NULL in a forked child without one */
     struct uf_engine *own_engine; /* made for this space alone, or NULL */
+    uint64_t serial;              /* of this attachment, never used again */
     _Atomic uint32_t pins;        /* faults being served: destroy waits for 0 */
     /* Faults whose thread may have been woken and that are not counted yet;
      * space_stats waits for 0, so that a thread finds its own touches counted.
@@ -160,5 +161,7 @@ int space_walk(struct uf_space *space,
                void *data);
 ssize_t space_maps(struct uf_space *space, char *text, size_t len_bytes);
 void space_stats(struct uf_space *space, struct uf_stats *stats);
+size_t space_thread_stats(struct uf_space *space,
+                          struct uf_thread_stats *threads, size_t max);
 
 #endif
