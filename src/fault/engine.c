@@ -23,7 +23,9 @@ static int opts_check(const struct uf_engine_opts *opts)
         opts->tier_plus_one > UF_TIER_USER_MODE + 1 ||
         opts->tier_plus_one == UF_TIER_NONE + 1)
         return -EINVAL;
-    if (opts->cpu_plus_one > (uint32_t)sysconf(_SC_NPROCESSORS_CONF))
+    /* Asking how many there are opens a file: only when it matters. */
+    if (opts->cpu_plus_one > 1 &&
+        opts->cpu_plus_one > (uint32_t)sysconf(_SC_NPROCESSORS_CONF))
         return -EINVAL;
     return 0;
 }

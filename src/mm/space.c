@@ -95,6 +95,31 @@ static int make_region(struct uf_space *space,
     return err;
 }
 
+/* Sets the bits of what is resident in [part), many pages a call: a forked
+ * child's heap may be large. What is not wholly mapped counts as absent. */
+static void note_resident(struct uf_space *space, struct range part)
+{
+    unsigned char vec[1024];
+    size_t step = sizeof(vec) * page_size();
+
+    for (uintptr_t at = part.start; at < part.end; at += step) {
+        struct range piece = range_clip(part, (struct range){at, at + step});
+        size_t npages = range_len(piece) / page_size();
+
+        if (region_residency(piece, vec) < 0)
+            continue;
+        for (size_t i = 0, n; i < npages; i += n) {
+            struct range run = {at + i * page_size(), 0};
+
+            for (n = 1; i + n < npages && ((vec[i + n] ^ vec[i]) & 1) == 0;)
+                n++;
+            run.end = run.start + n * page_size();
+            if (vec[i] & 1)
+                resident_set(&space->resident, run);
+        }
+    }
+}
+
 /* The native heap as it is: one VMA up to the break, resident where mincore
  * says so (pages touched before we came). */
 static int adopt_native_heap(struct uf_space *space,
@@ -122,13 +147,7 @@ static int adopt_native_heap(struct uf_space *space,
     vma_set_insert(&space->vmas, &vma);
     limits_account_locked(space, (ssize_t)(range_len(heap) / page_size()),
                           &vma);
-    for (uintptr_t p = heap.start; p < heap.end; p += page_size()) {
-        struct range page = {p, p + page_size()};
-        unsigned char vec;
-
-        if (region_residency(page, &vec) == 0 && (vec & 1))
-            resident_set(&space->resident, page);
-    }
+    note_resident(space, heap);
     return 0;
 }
 
