@@ -94,6 +94,7 @@ static int engine_start(struct uf_engine *engine, const struct uffd *uffd)
     int err;
 
     engine->uffd = *uffd;
+    engine->uffd.hold_wakes = true;
     engine->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (engine->stop_fd < 0)
         return -errno;

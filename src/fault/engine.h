@@ -82,6 +82,7 @@ struct uf_engine {
     atomic_uint nhandlers; /* started */
 
     struct lock reader; /* the token */
+    bool read_next; /* the descriptor is looked at before the queue; reader */
     struct deferred_queue deferred;
     struct uf_engine *next; /* all engines; registry lock */
 };

@@ -115,8 +115,8 @@ static void send_back(struct uf_engine *engine, struct uf_space *space,
     struct fault_result result = {.outcome = UF_OUTCOME_STALE};
     uintptr_t page = align_down(fault->addr, page_size());
 
-    install_wake(&engine->uffd, (struct range){page, page + page_size()});
     fault_count(space, fault, &result);
+    install_wake(&engine->uffd, (struct range){page, page + page_size()});
 }
 
 /* Has the reader look at the queue again: its wait began before the fault that
@@ -177,10 +177,17 @@ static void note_present(struct handler *handler, const struct fault *fault,
     handler->last_present_tid = present ? fault->tid : 0;
 }
 
-/* The faults that one batch has not dealt with yet. */
+enum fate {
+    TO_SERVE,
+    FOLDED, /* counted, and not told to the trace hook yet */
+    DEALT_WITH
+};
+
+/* What one read, or one look at the queue, has brought. */
 struct batch {
     struct fault faults[ENGINE_BATCH];
-    bool done[ENGINE_BATCH];
+    unsigned char fate[ENGINE_BATCH];          /* enum fate */
+    struct fault_result results[ENGINE_BATCH]; /* of folded faults */
     int count;
     bool deferred; /* they come from the queue and are counted already */
 };
@@ -220,32 +227,51 @@ static struct uf_space *pin_space_of(struct uf_engine *engine,
     return space;
 }
 
-/* Later faults of the batch in the range just answered: their threads have been
- * woken with the first. */
-static void fold(struct uf_space *space, struct batch *batch, int from,
+/* Later faults of the batch in the range just answered: their threads wake with
+ * the first, and are counted with it. True if there were any. */
+static bool fold(struct uf_space *space, struct batch *batch, int from,
                  struct range answered)
 {
+    bool any = false;
+
     for (int i = from; i < batch->count; i++) {
-        struct fault_result result = {.outcome = UF_OUTCOME_FOLDED};
         struct fault *fault = &batch->faults[i];
 
-        if (batch->done[i] || !range_contains(answered, fault->addr))
+        if (batch->fate[i] != TO_SERVE ||
+            !range_contains(answered, fault->addr))
             continue;
-        batch->done[i] = true;
+        batch->fate[i] = DEALT_WITH;
         if (is_orphan(space, fault))
             continue;
         if (!batch->deferred)
             count_received(space, fault);
-        fault_count(space, fault, &result);
+        batch->results[i] = (struct fault_result){.outcome = UF_OUTCOME_FOLDED};
+        fault_count(space, fault, &batch->results[i]);
+        batch->fate[i] = FOLDED;
+        any = true;
+    }
+    return any;
+}
+
+/* With a trace hook every fault is told on its own. */
+static void trace_folded(struct uf_space *space, struct batch *batch, int from)
+{
+    for (int i = from; i < batch->count; i++) {
+        if (batch->fate[i] != FOLDED)
+            continue;
+        batch->fate[i] = DEALT_WITH;
+        fault_trace(space, &batch->faults[i], &batch->results[i]);
     }
 }
 
 /* One fault to its end, or to the queue. `batch`: the faults from `next` on may
- * be folded into it; NULL: it came alone. */
+ * be folded into it; NULL: it came alone. Everything is counted before anybody
+ * wakes, and told to hooks after. */
 static void serve_here(struct handler *handler, struct uf_space *space,
                        struct fault *fault, struct batch *batch, int next)
 {
     struct fault_result result;
+    bool folded = false;
 
     if (fault->attempts == 0 && comes_back(handler, fault))
         fault->attempts = 1;
@@ -256,11 +282,13 @@ static void serve_here(struct handler *handler, struct uf_space *space,
     }
     note_present(handler, fault, result.outcome);
     fault_count(space, fault, &result);
-    /* With a trace hook every fault is told on its own. */
-    if (batch && !space->config.on_fault)
-        fold(space, batch, next, result.answered);
+    if (batch)
+        folded = fold(space, batch, next, result.answered);
     fault_settle(space);
+    fault_wake(space, &result);
     fault_trace(space, fault, &result);
+    if (folded)
+        trace_folded(space, batch, next);
 }
 
 /* Foreign code is over; serves what waited for it to be. */
@@ -281,6 +309,36 @@ static void leave_user_code(struct handler *handler)
     }
 }
 
+/* Foreign code may block, and must keep nobody waiting but the threads at its
+ * page: what else was read with it goes to the queue, for any handler to take
+ * at once. */
+static void hand_on(struct uf_engine *engine, struct batch *batch, int next,
+                    uintptr_t page)
+{
+    bool any = false;
+
+    for (int i = next; i < batch->count; i++) {
+        struct fault *fault = &batch->faults[i];
+        struct uf_space *space;
+
+        if (batch->fate[i] != TO_SERVE ||
+            align_down(fault->addr, page_size()) == page)
+            continue;
+        space = pin_space_of(engine, fault);
+        if (!space)
+            continue;
+        batch->fate[i] = DEALT_WITH;
+        any = true;
+        if (!batch->deferred)
+            count_received(space, fault);
+        if (!deferred_put(&engine->deferred, fault, fault->received_ns))
+            send_back(engine, space, fault);
+        space_unpin(space);
+    }
+    if (any)
+        nudge_reader(engine);
+}
+
 static void serve_with_user_code(struct handler *handler,
                                  struct uf_space *space, struct fault *fault,
                                  struct batch *batch, int next)
@@ -290,6 +348,7 @@ static void serve_with_user_code(struct handler *handler,
 
     switch (deferred_enter(&engine->deferred, nthreads, fault)) {
     case ENTER_YES:
+        hand_on(engine, batch, next, align_down(fault->addr, page_size()));
         serve_here(handler, space, fault, batch, next);
         leave_user_code(handler);
         break;
@@ -309,6 +368,9 @@ static void serve_with_user_code(struct handler *handler,
 static void answer_self_touch(struct handler *handler, struct handler *toucher,
                               struct uf_space *space, struct fault *fault)
 {
+    uintptr_t start = align_down(fault->addr, page_size());
+    struct range page = {start, start + page_size()};
+
     if (!fault_release_self_touch(&toucher->self_touch, space, fault->addr)) {
         put_off(handler->engine, space, fault, SELF_TOUCH_RETRY_NS);
         return;
@@ -317,6 +379,7 @@ static void answer_self_touch(struct handler *handler, struct handler *toucher,
     COUNT(space->counters, refused);
     GAUGE_SUB(space->counters, pending, 1);
     fault_settle(space);
+    install_wake(space->region.uffd, page);
 }
 
 static void serve(struct handler *handler, struct uf_space *space,
@@ -343,7 +406,7 @@ static void take_due(struct uf_engine *engine, struct batch *batch)
     uint64_t now = fault_clock_ns();
 
     batch->deferred = true;
-    memset(batch->done, 0, sizeof(batch->done));
+    memset(batch->fate, TO_SERVE, sizeof(batch->fate));
     while (
         batch->count < ENGINE_BATCH &&
         deferred_take_due(&engine->deferred, now, &batch->faults[batch->count]))
@@ -386,7 +449,7 @@ static void read_faults(struct uf_engine *engine, struct batch *batch)
         return;
     }
     now = fault_clock_ns();
-    memset(batch->done, 0, sizeof(batch->done));
+    memset(batch->fate, TO_SERVE, sizeof(batch->fate));
     for (int i = 0; i < n; i++)
         batch->faults[i] = (struct fault){
             .addr = raw[i].addr,
@@ -405,7 +468,12 @@ static void collect(struct uf_engine *engine, struct batch *batch)
     int ready;
 
     if (wait_ns == 0) {
-        take_due(engine, batch);
+        /* In turn with the descriptor, so that neither starves the other. */
+        engine->read_next = !engine->read_next;
+        if (engine->read_next)
+            read_faults(engine, batch);
+        if (batch->count == 0)
+            take_due(engine, batch);
         return;
     }
     ready = engine->uffd.ops->wait(&engine->uffd, engine->stop_fd, wait_ns);
@@ -425,7 +493,7 @@ static void serve_batch(struct handler *handler, struct batch *batch)
         uintptr_t page = align_down(addr, page_size());
         struct uf_space *space;
 
-        if (batch->done[i])
+        if (batch->fate[i] != TO_SERVE)
             continue;
         space = pin_space_of(engine, &batch->faults[i]);
         if (space) {

@@ -62,7 +62,7 @@ void fault_report(const struct uf_space *space, enum uf_error_kind kind,
         space->config.on_error(space->config.hook_data, &error);
 }
 
-/* From here on threads may be woken. */
+/* From here on pages may appear that are not counted yet. */
 static void unsettle(struct uf_space *space)
 {
     atomic_fetch_add(&space->unsettled, 1);
@@ -71,6 +71,11 @@ static void unsettle(struct uf_space *space)
 void fault_settle(struct uf_space *space)
 {
     atomic_fetch_sub(&space->unsettled, 1);
+}
+
+void fault_wake(struct uf_space *space, const struct fault_result *result)
+{
+    install_wake(space->region.uffd, result->wake);
 }
 
 static uintptr_t touched_page(const struct fault *fault)
@@ -110,9 +115,13 @@ static struct fault_result deferred(struct uf_space *space,
                                  .retry_ns = retry_pause(fault)};
 }
 
-static struct fault_result ended(enum uf_outcome outcome, int err)
+/* The end of a fault that installed nothing: its thread is to look again, or to
+ * find the refusal. */
+static struct fault_result ended(const struct fault *fault,
+                                 enum uf_outcome outcome, int err)
 {
-    return (struct fault_result){.outcome = outcome, .err = err};
+    return (struct fault_result){
+        .outcome = outcome, .err = err, .wake = touched_range(fault)};
 }
 
 /* SIGBUS for the touched page. If the kernel cannot poison, the page is closed
@@ -128,15 +137,12 @@ static struct fault_result refuse(struct uf_space *space,
     unsettle(space);
     if (atomic_load(&space->dying) ||
         !vma_set_lookup(&space->vmas, fault->addr)) {
-        install_wake(space->region.uffd, page);
         rwlock_release(&space->map_lock);
-        return ended(UF_OUTCOME_STALE, 0);
+        return ended(fault, UF_OUTCOME_STALE, 0);
     }
     r = install_refusal(space->region.uffd, page);
-    if (r.verdict == INSTALL_REFUSED) {
+    if (r.verdict == INSTALL_REFUSED)
         region_forbid(&space->region, page);
-        install_wake(space->region.uffd, page);
-    }
     rwlock_release(&space->map_lock);
 
     switch (r.verdict) {
@@ -144,12 +150,12 @@ static struct fault_result refuse(struct uf_space *space,
         fault_settle(space);
         return deferred(space, fault);
     case INSTALL_PRESENT:
-        return ended(UF_OUTCOME_PRESENT, 0);
+        return ended(fault, UF_OUTCOME_PRESENT, 0);
     case INSTALL_STALE:
     case INSTALL_GONE:
-        return ended(UF_OUTCOME_STALE, 0);
+        return ended(fault, UF_OUTCOME_STALE, 0);
     default:
-        return ended(UF_OUTCOME_REFUSED, err);
+        return ended(fault, UF_OUTCOME_REFUSED, err);
     }
 }
 
@@ -212,7 +218,8 @@ static struct fault_result conclude(struct uf_space *space,
                                     struct range window,
                                     const struct install_result *r)
 {
-    struct fault_result result = {.err = r->err, .npages = r->npages};
+    struct fault_result result = {
+        .err = r->err, .npages = r->npages, .wake = r->wake};
 
     switch (r->verdict) {
     case INSTALL_DONE:
@@ -227,9 +234,11 @@ static struct fault_result conclude(struct uf_space *space,
         return result;
     case INSTALL_BUSY:
         fault_settle(space);
+        fault_wake(space, &result); /* whose pages did go in */
         return put_off(space, server, fault, r->err, r->why);
     case INSTALL_REFUSED:
         fault_settle(space);
+        fault_wake(space, &result);
         fault_report(space, UF_ERROR_INSTALL, r->err, fault, NULL, r->why);
         return refuse(space, fault, r->err);
     }
@@ -364,7 +373,7 @@ static struct fault_result install_filled(struct uf_space *space,
         bytes += part.start - filled.start;
         r = install_locked(space, fault, part, bytes);
     } else {
-        install_wake(space->region.uffd, touched_range(fault));
+        r.wake = touched_range(fault);
     }
     rwlock_release(&space->map_lock);
     return conclude(space, server, fault, part, &r);
@@ -377,7 +386,7 @@ static struct fault_result resolve_by_pager(struct uf_space *space,
 {
     const char *name = found->pager->name;
     const char *why = NULL;
-    struct range filled;
+    struct range filled = {0, 0};
     int err = -EIO;
 
     switch (fill(space, server, fault, found, &filled, &err, &why)) {
@@ -410,15 +419,22 @@ struct fault_result fault_resolve(struct uf_space *space,
     rwlock_take_read(&space->map_lock);
     if (!look_up_locked(space, fault, &found)) {
         unsettle(space);
-        install_wake(space->region.uffd, touched_range(fault));
         rwlock_release(&space->map_lock);
-        return ended(UF_OUTCOME_STALE, 0);
+        return ended(fault, UF_OUTCOME_STALE, 0);
     }
     if (found.pager->is_zero) {
         unsettle(space);
         installed = install_locked(space, fault, found.window, NULL);
         rwlock_release(&space->map_lock);
         return conclude(space, server, fault, found.window, &installed);
+    }
+    /* Another handler was faster: no fill for what is there. If it is not there
+     * after all, its thread comes back and `attempts` says so. */
+    if (fault->attempts == 0 && fault->tid != 0 &&
+        resident_test(&space->resident, fault->addr)) {
+        unsettle(space);
+        rwlock_release(&space->map_lock);
+        return ended(fault, UF_OUTCOME_PRESENT, 0);
     }
     pager_ref(found.pager);
     rwlock_release(&space->map_lock);

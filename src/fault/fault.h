@@ -64,7 +64,8 @@ struct fault_server {
 
 struct fault_result {
     enum uf_outcome outcome;
-    struct range answered; /* threads waiting here were woken and have a page */
+    struct range answered; /* threads waiting here have what they wait for */
+    struct range wake;     /* and are to be woken, by fault_wake */
     struct range installed;
     size_t npages;
     int err;
@@ -80,9 +81,10 @@ void fault_server_destroy(struct fault_server *server);
 uint64_t fault_clock_ns(void);
 
 /*
- * Serves one fault. Requires: the space is pinned, region.uffd set, no lock
- * held. Ensures: the space is unsettled by one if an outcome other than
- * `deferred` is returned; fault_settle ends that.
+ * Serves one fault, but for waking. Requires: the space is pinned, region.uffd
+ * set, no lock held. Ensures: with an outcome other than `deferred` the space
+ * is unsettled by one and threads wait: count, fault_settle, fault_wake are
+ * next, in this order, so that nobody runs on uncounted.
  */
 struct fault_result fault_resolve(struct uf_space *space,
                                   struct fault_server *server,
@@ -92,8 +94,11 @@ struct fault_result fault_resolve(struct uf_space *space,
 void fault_count(struct uf_space *space, const struct fault *fault,
                  struct fault_result *result);
 
-/* What fault_resolve woke threads for is counted now. */
+/* What fault_resolve did is counted now. */
 void fault_settle(struct uf_space *space);
+
+/* Wakes whom the fault's end lets go on. */
+void fault_wake(struct uf_space *space, const struct fault_result *result);
 
 /* Calls the trace hook of a counted fault, if there is one. */
 void fault_trace(struct uf_space *space, const struct fault *fault,
@@ -108,9 +113,10 @@ void fault_report(const struct uf_space *space, enum uf_error_kind kind,
 bool fault_runs_user_code(const struct uf_space *space);
 
 /*
- * The handler thread of `touch` has touched the space: notes that and lets it
- * go on with a page of zeros. False if that is not possible now (try again).
- * Ensures: if true, the space is unsettled by one; fault_settle ends that.
+ * The handler thread of `touch` has touched the space: notes that and gives it
+ * a page of zeros to go on with. False if that is not possible now (try again).
+ * Ensures: if true, the space is unsettled by one: count, fault_settle and
+ * install_wake of the page are next.
  */
 bool fault_release_self_touch(struct self_touch *touch, struct uf_space *space,
                               uintptr_t addr);

@@ -139,6 +139,7 @@ static int restart(struct uf_engine *engine)
 
     if (err)
         return err;
+    engine->uffd.hold_wakes = true;
     engine->private_fds = false;
     engine->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     for (size_t i = 0; i < engine->nspaces; i++)

@@ -178,7 +178,19 @@ static enum uffd_op first_op(const struct install *what)
 
 void install_wake(struct uffd *uffd, struct range range)
 {
-    uffd->ops->wake(uffd, range);
+    if (!range_is_empty(range))
+        uffd->ops->wake(uffd, range);
+}
+
+/* Has r->wake woken, unless the caller does it. `must`: the calls themselves
+ * have not. */
+static void wake_or_hold(struct uffd *uffd, struct install_result *r,
+                         struct range range, bool must)
+{
+    if (uffd->hold_wakes)
+        r->wake = range;
+    else if (must)
+        install_wake(uffd, range);
 }
 
 struct install_result install_pages(const struct install *what)
@@ -202,7 +214,9 @@ struct install_result install_pages(const struct install *what)
     }
     if (p.result.skipped || p.result.verdict == INSTALL_STALE ||
         p.result.verdict == INSTALL_GONE)
-        install_wake(what->uffd, what->window);
+        wake_or_hold(what->uffd, &p.result, what->window, true);
+    else
+        wake_or_hold(what->uffd, &p.result, p.result.done, false);
     return p.result;
 }
 
@@ -215,7 +229,8 @@ struct install_result install_refusal(struct uffd *uffd, struct range page)
     switch (res.step) {
     case STEP_DONE:
         result.verdict = INSTALL_DONE;
-        return result; /* poisoning wakes */
+        wake_or_hold(uffd, &result, page, false);
+        return result;
     case STEP_DEFER:
         result.verdict = INSTALL_BUSY;
         return result; /* still asleep: asked again */
@@ -232,6 +247,6 @@ struct install_result install_refusal(struct uffd *uffd, struct range page)
         result.verdict = INSTALL_REFUSED; /* cannot be poisoned */
         return result;
     }
-    install_wake(uffd, page);
+    wake_or_hold(uffd, &result, page, true);
     return result;
 }

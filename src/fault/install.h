@@ -48,18 +48,20 @@ struct install_result {
     bool skipped;         /* some page of the window was there: `done` has
                              holes, and the window's threads were woken */
     struct range done;    /* from the first to the last page that went in */
+    /* Whose threads have something to look at now; may be empty. Woken on
+     * return, or, where the descriptor holds wakes, for the caller to wake. */
+    struct range wake;
 };
 
-/* Every thread that waits in what was installed has been woken on return. */
 struct install_result install_pages(const struct install *what);
 
 /*
  * Answers the threads that wait on the page with SIGBUS. INSTALL_DONE, or why
- * not (PRESENT and STALE: they were woken and look again).
+ * not (PRESENT and STALE: they are to look again). `wake` as in install_pages.
  */
 struct install_result install_refusal(struct uffd *uffd, struct range page);
 
-/* Wakes whoever waits in [range). */
+/* Wakes whoever waits in [range), which may be empty. */
 void install_wake(struct uffd *uffd, struct range range);
 
 /* The longest window of zeros that may be asked for, in bytes. */

@@ -72,7 +72,6 @@ bool fault_release_self_touch(struct self_touch *touch, struct uf_space *space,
     struct install_result r = {.verdict = INSTALL_STALE};
     struct self_touch_page *note = next_note(touch);
 
-    /* The note first: the toucher may run as soon as the page is in. */
     space_pin(space);
     *note = (struct self_touch_page){space, addr, true};
     atomic_fetch_add(&touch->count, 1);
@@ -83,8 +82,6 @@ bool fault_release_self_touch(struct self_touch *touch, struct uf_space *space,
         if (r.verdict == INSTALL_DONE)
             COUNT_ADD(space->counters, resident,
                       resident_set(&space->resident, what.window));
-    } else {
-        install_wake(what.uffd, what.window);
     }
     /* A page that was there is the program's, and not taken back. */
     note->given = r.verdict == INSTALL_DONE;
@@ -98,32 +95,44 @@ bool fault_release_self_touch(struct self_touch *touch, struct uf_space *space,
     return false;
 }
 
+/* Takes back what was given and empties the notes into ret[SELF_TOUCH_PAGES],
+ * still pinned. Returns how many. */
+static unsigned collect_notes(struct self_touch *touch,
+                              struct self_touch_page *ret)
+{
+    unsigned n = atomic_load(&touch->count), kept = 0;
+
+    for (unsigned i = 0; i < n && i < SELF_TOUCH_PAGES; i++) {
+        if (!touch->pages[i].space)
+            continue;
+        take_back(&touch->pages[i]);
+        ret[kept++] = touch->pages[i];
+    }
+    atomic_store(&touch->count, 0);
+    return kept;
+}
+
 bool fault_revoke_self_touch(struct self_touch *touch, const char *pager)
 {
-    unsigned n = touch ? atomic_load(&touch->count) : 0;
-    struct fault fault = {.tid = 0};
     struct self_touch_page pages[SELF_TOUCH_PAGES];
+    struct fault fault = {.tid = 0};
+    unsigned n;
 
-    if (n == 0)
+    if (!touch || atomic_load(&touch->count) == 0)
         return false;
-    if (n > SELF_TOUCH_PAGES)
-        n = SELF_TOUCH_PAGES;
-    for (unsigned i = 0; i < n; i++) {
-        if (touch->pages[i].space)
-            take_back(&touch->pages[i]);
-        pages[i] = touch->pages[i];
-    }
-    /* From here on the error hook may touch as well. */
-    atomic_store(&touch->count, 0);
+    n = collect_notes(touch, pages);
     fault.tid = (pid_t)syscall(SYS_gettid);
     for (unsigned i = 0; i < n; i++) {
-        if (!pages[i].space)
-            continue;
         fault.addr = pages[i].addr;
         fault_report(pages[i].space, UF_ERROR_SELF_TOUCH, -EDEADLK, &fault,
                      pager, "a handler thread touched memory of a space");
         space_unpin(pages[i].space);
     }
+    /* What the error hook itself touched is counted, and not told to it: that
+     * might have no end. */
+    n = collect_notes(touch, pages);
+    for (unsigned i = 0; i < n; i++)
+        space_unpin(pages[i].space);
     return true;
 }
 
@@ -176,6 +185,7 @@ static int populate_one(struct uf_space *space, struct fault_server *server,
         pause_ns(r.retry_ns);
     }
     fault_settle(space);
+    fault_wake(space, &r);
     if (r.outcome == UF_OUTCOME_REFUSED)
         return -EFAULT;
     if (r.outcome == UF_OUTCOME_STALE)

@@ -4,25 +4,51 @@
 
 #include "base/check.h"
 
-struct range window_block(const struct window_policy *policy, uintptr_t addr,
-                          struct range vma)
+/* The aligned block that holds the page. */
+static struct range block_around(const struct window_policy *policy,
+                                 uintptr_t page, struct range vma)
 {
     size_t len = policy->pages * page_size();
     /* Any number of pages is allowed, so a remainder and not a mask. */
-    uintptr_t start = addr - (addr - policy->origin) % len;
+    uintptr_t start = page - (page - policy->origin) % len;
     struct range block = {start, start + len};
 
     if (block.end < block.start)
         block.end = vma.end;
-    return range_clip(block, vma);
+    return block;
+}
+
+/* Up to `pages` pages to either side of the page, inside the VMA. */
+static struct range surroundings(const struct window_policy *policy,
+                                 uintptr_t page, struct range vma)
+{
+    size_t len = policy->pages * page_size();
+
+    return (struct range){page - vma.start > len ? page - len : vma.start,
+                          vma.end - page > len ? page + len : vma.end};
 }
 
 struct range window_choose(const struct window_policy *policy, uintptr_t addr,
                            struct range vma, const struct resident *resident)
 {
-    struct range block = window_block(policy, addr, vma);
-    struct range window = resident_hole(resident, addr, block);
+    uintptr_t page = align_down(addr, page_size());
+    struct range near = surroundings(policy, page, vma);
+    struct range hole = resident_hole(resident, page, near);
+    bool below = page > vma.start && hole.start == page;
+    bool above = page + page_size() < vma.end && hole.end == page + page_size();
+    struct range window = hole;
+
+    /* With one page there is no telling, and nothing to tell. */
+    if (below)
+        window = hole; /* it begins at the page and ends in its reach */
+    else if (above)
+        window.start = range_len(hole) > policy->pages * page_size()
+                           ? hole.end - policy->pages * page_size()
+                           : hole.start;
+    else
+        window = range_clip(hole, block_around(policy, page, vma));
 
     CHECK(range_contains(window, addr) && range_covers(vma, window));
+    CHECK(range_len(window) <= policy->pages * page_size());
     return window;
 }

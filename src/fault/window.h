@@ -3,16 +3,17 @@
  * window: how many pages one fault brings in, and which.
  *
  *     VMA      |--------------------------------------------------|
- *     aligned block of N pages       [ . . . . . . . . ]
- *     resident                             # #
- *     touched                                  x
- *     window                                  [x . . . ]
+ *     resident   # # # # # #                      x touched
  *
- * The policy in force is fixed: the block of N pages, counted from the space's
- * base, that holds the touched page; so streams in either direction find their
- * next pages there, wherever the kernel has put the space. It is clipped to the VMA (hence to the
- * break) and to the hole between resident pages, so that nothing is brought in
- * twice. A policy that adapts would keep its state in struct window_policy.
+ *     alone:  the aligned block around it     [ . . x . . . . . ]
+ *     the page below is resident: a stream going up     # [x . . . . . . . ]
+ *     the page above is resident: one going down    [. . . . . . . x] #
+ *
+ * The number of pages is fixed; residency says where they lie. Blocks are
+ * counted from the space's base, so that where the kernel has put it does not
+ * matter. A window is clipped to the VMA (hence to the break) and to the hole
+ * between resident pages: nothing is brought in twice. A policy that adapts
+ * would keep its state in struct window_policy.
  */
 #ifndef UF_FAULT_WINDOW_H
 #define UF_FAULT_WINDOW_H
@@ -26,10 +27,6 @@ struct window_policy {
     uint32_t pages;   /* 1 to WINDOW_PAGES_MAX */
     uintptr_t origin; /* blocks are counted from here: the space's base */
 };
-
-/* The block before clipping to residents. Pure. Requires: addr in vma. */
-struct range window_block(const struct window_policy *policy, uintptr_t addr,
-                          struct range vma);
 
 /* The window of a touch of addr. Requires: addr in vma. Ensures: it holds the
  * page of addr, lies in vma, is at most policy->pages long. */

@@ -115,8 +115,11 @@ static struct uffd_result result(int rc, int64_t done)
 static struct uffd_result fd_copy(struct uffd *u, struct range dst,
                                   const void *src)
 {
-    struct uffdio_copy arg = {
-        .dst = dst.start, .src = (uintptr_t)src, .len = range_len(dst)};
+    struct uffdio_copy arg = {.dst = dst.start,
+                              .src = (uintptr_t)src,
+                              .len = range_len(dst),
+                              .mode = u->hold_wakes ? UFFDIO_COPY_MODE_DONTWAKE
+                                                    : 0};
     int rc = ioctl(u->fd, UFFDIO_COPY, &arg);
 
     return result(rc, arg.copy);
@@ -125,7 +128,8 @@ static struct uffd_result fd_copy(struct uffd *u, struct range dst,
 static struct uffd_result fd_zeropage(struct uffd *u, struct range dst)
 {
     struct uffdio_zeropage arg = {
-        .range = {.start = dst.start, .len = range_len(dst)}};
+        .range = {.start = dst.start, .len = range_len(dst)},
+        .mode = u->hold_wakes ? UFFDIO_ZEROPAGE_MODE_DONTWAKE : 0};
     int rc = ioctl(u->fd, UFFDIO_ZEROPAGE, &arg);
 
     return result(rc, arg.zeropage);
@@ -134,7 +138,8 @@ static struct uffd_result fd_zeropage(struct uffd *u, struct range dst)
 static struct uffd_result fd_poison(struct uffd *u, struct range dst)
 {
     struct uffdio_poison arg = {
-        .range = {.start = dst.start, .len = range_len(dst)}};
+        .range = {.start = dst.start, .len = range_len(dst)},
+        .mode = u->hold_wakes ? UFFDIO_POISON_MODE_DONTWAKE : 0};
     int rc = ioctl(u->fd, UFFDIO_POISON, &arg);
 
     return result(rc, arg.updated);

@@ -55,6 +55,9 @@ struct uffd {
     enum uf_tier tier;
     uint64_t features; /* UFFD_FEATURE_* granted */
     bool can_poison;
+    /* Copy, zeropage and poison wake nobody: the caller does so by `wake` when
+     * it has counted what it did. */
+    bool hold_wakes;
     void *fake; /* a test's own */
 };
 
