@@ -69,7 +69,7 @@ provoked()
 {
     local file code name errno
 
-    find "$1" -name '*.c' -print0 | while IFS= read -r -d '' file; do
+    grep -rlZ --include='*.c' 'provokes:' "$1" | while IFS= read -r -d '' file; do
         code=$(grep -v 'provokes:' "$file")
         claims "$file" | while read -r name errno; do
             if grep -q -- "$name(" <<<"$code" &&
