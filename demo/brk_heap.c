@@ -101,12 +101,12 @@ int main(void)
     show("up again: they come back untouched", "##..#.......    ");
     CHECK(*at(4.5) == 'd'); /* the page that held the break kept its bytes */
     CHECK(*at(5) == 0);     /* a page that was gone reads as new */
-    show("one of them read: zero, not 'b'", "##..##......    ");
+    show("one of them read: zero, not 'b'", "##..###.....    ");
 
     CHECK(set_brk(17) == (uintptr_t)at(12));
     CHECK(uf_space_set_limit(space, UF_LIMIT_DATA, 12 * page) == 0);
     CHECK(uf_sbrk(space, 1) < 0);
-    show("past the space, past a limit: refused", "##..##......    ");
+    show("past the space, past a limit: refused", "##..###.....    ");
 
     CHECK(uf_sbrk(space, (intptr_t)(-12 * (long)page)) == (intptr_t)at(12));
     show("down to the start", "                ");
