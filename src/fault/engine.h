@@ -48,7 +48,7 @@ struct handler {
     _Atomic pid_t tid; /* 0 until it runs */
     struct fault_server server;
     struct self_touch self_touch;
-    struct batch *batch; /* engine_thread.c's */
+    struct batch *batch; /* what it serves; batch.h */
     /* The last fault that found its page there: the same one again means that
      * waking alone does not help. */
     uintptr_t last_present_addr;
@@ -119,6 +119,11 @@ struct uf_space *engine_pin_next_space(struct uf_engine *engine,
 bool engine_is_live(const struct uf_engine *engine);
 
 /* -------------------------------------------------- engine_thread.c -- */
+
+/* The life of a handler thread, until the engine stops or breaks. */
+void engine_read_and_serve(struct handler *handler);
+
+/* ------------------------------------------------------- handlers.c -- */
 
 /* Starts handlers until there are `count`. 0 or -errno; started ones stay.
  * Requires: no lock held, since pthread_create allocates. */

@@ -44,24 +44,6 @@ bool fault_runs_user_code(const struct uf_space *space)
            space->heap_pager != pager_zero();
 }
 
-void fault_report(const struct uf_space *space, enum uf_error_kind kind,
-                  int err, const struct fault *fault, const char *pager,
-                  const char *message)
-{
-    struct uf_error error = {
-        .size = sizeof(error),
-        .kind = kind,
-        .error = err,
-        .address = fault ? fault->addr : 0,
-        .tid = fault ? fault->tid : 0,
-        .pager = pager,
-        .message = message,
-    };
-
-    if (space->config.on_error)
-        space->config.on_error(space->config.hook_data, &error);
-}
-
 /* From here on pages may appear that are not counted yet. */
 static void unsettle(struct uf_space *space)
 {
@@ -441,77 +423,4 @@ struct fault_result fault_resolve(struct uf_space *space,
     result = resolve_by_pager(space, server, fault, &found);
     pager_unref(found.pager);
     return result;
-}
-
-static void count_outcome(struct counters *c, enum uf_outcome outcome)
-{
-    switch (outcome) {
-    case UF_OUTCOME_INSTALLED:
-        COUNT(c, installed);
-        break;
-    case UF_OUTCOME_PRESENT:
-        COUNT(c, present);
-        break;
-    case UF_OUTCOME_STALE:
-        COUNT(c, stale);
-        break;
-    case UF_OUTCOME_REFUSED:
-        COUNT(c, refused);
-        break;
-    case UF_OUTCOME_FOLDED:
-        COUNT(c, folded);
-        break;
-    case UF_OUTCOME_DEFERRED:
-        break;
-    }
-}
-
-static void call_fault_hook(struct uf_space *space, const struct fault *fault,
-                            const struct fault_result *result,
-                            uint64_t service_ns)
-{
-    struct uf_fault_event event = {
-        .size = sizeof(event),
-        .address = fault->addr,
-        .tid = fault->tid,
-        .flags = fault->flags,
-        .outcome = result->outcome,
-        .start = result->installed.start,
-        .end = result->installed.end,
-        .received_ns = fault->received_ns,
-        .service_ns = service_ns,
-    };
-
-    space->config.on_fault(space->config.hook_data, &event);
-}
-
-void fault_count(struct uf_space *space, const struct fault *fault,
-                 struct fault_result *result)
-{
-    uint64_t service_ns = fault_clock_ns() - fault->received_ns;
-    struct thread_record *thread =
-        thread_table_get(&space->threads, fault->tid);
-    struct counters *c = space->counters;
-
-    result->service_ns = service_ns;
-    count_outcome(c, result->outcome);
-    GAUGE_SUB(c, pending, 1);
-    COUNT_ADD(c, fault_ns, service_ns);
-    if (result->npages > 1)
-        COUNT_ADD(c, pages_prefetched, result->npages - 1);
-    histogram_add(&c->fault_time, service_ns);
-
-    if (fault->flags & UF_FAULT_WRITE)
-        COUNT(thread, faults_write);
-    else
-        COUNT(thread, faults_read);
-    COUNT_ADD(thread, pages_installed, result->npages);
-    COUNT_ADD(thread, fault_ns, service_ns);
-}
-
-void fault_trace(struct uf_space *space, const struct fault *fault,
-                 const struct fault_result *result)
-{
-    if (space->config.on_fault)
-        call_fault_hook(space, fault, result, result->service_ns);
 }

@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: MIT */
+/* See batch.h. */
+#include "fault/batch.h"
+
+#include <unistd.h>
+
+#include "fault/install.h"
+
+#define SELF_TOUCH_RETRY_NS 100000u
+
+/* A fault that cannot be kept for later: its thread is woken and comes back. */
+static void send_back(struct uf_engine *engine, struct uf_space *space,
+                      const struct fault *fault)
+{
+    struct fault_result result = {.outcome = UF_OUTCOME_STALE};
+    uintptr_t page = align_down(fault->addr, page_size());
+
+    fault_count(space, fault, &result);
+    install_wake(&engine->uffd, (struct range){page, page + page_size()});
+}
+
+/* Has the reader look at the queue again: its wait began before the fault that
+ * was just put there, and may have no end. */
+static void nudge_reader(struct uf_engine *engine)
+{
+    uint64_t one = 1;
+    ssize_t ignored;
+
+    if (atomic_load(&engine->nhandlers) < 2 ||
+        atomic_exchange(&engine->nudged, true))
+        return;
+    ignored = write(engine->stop_fd, &one, sizeof(one));
+    (void)ignored;
+}
+
+static void put_off(struct uf_engine *engine, struct uf_space *space,
+                    const struct fault *fault, uint64_t pause_ns)
+{
+    struct fault later = *fault;
+    uint64_t now = fault_clock_ns();
+
+    if (later.deferred_ns == 0)
+        later.deferred_ns = now;
+    later.attempts++;
+    if (deferred_put(&engine->deferred, &later, now + pause_ns))
+        nudge_reader(engine);
+    else
+        send_back(engine, space, fault);
+}
+
+/* The same thread at the same page that "was there" a moment ago. */
+static bool comes_back(struct handler *handler, const struct fault *fault)
+{
+    return handler->last_present_addr == fault->addr &&
+           handler->last_present_tid == fault->tid && fault->tid != 0;
+}
+
+static void note_present(struct handler *handler, const struct fault *fault,
+                         enum uf_outcome outcome)
+{
+    bool present = outcome == UF_OUTCOME_PRESENT;
+
+    handler->last_present_addr = present ? fault->addr : 0;
+    handler->last_present_tid = present ? fault->tid : 0;
+}
+
+/* Counts a fault as received; once, however often it is put off. */
+static void count_received(struct uf_space *space, struct fault *fault)
+{
+    struct counters *c = space->counters;
+
+    fault->serial = space->serial;
+
+    COUNT(c, faults);
+    COUNT_ADD(c, pending, 1);
+    if (fault->flags & UF_FAULT_WRITE)
+        COUNT(c, faults_write);
+    else
+        COUNT(c, faults_read);
+}
+
+/* A fault that was put off, whose space has been destroyed since; this one only
+ * lies at its address. */
+static bool is_orphan(const struct uf_space *space, const struct fault *fault)
+{
+    return fault->serial != 0 && fault->serial != space->serial;
+}
+
+/* The space of a fault, pinned; NULL if it was destroyed. */
+static struct uf_space *pin_space_of(struct uf_engine *engine,
+                                     const struct fault *fault)
+{
+    struct uf_space *space = engine_pin_space(engine, fault->addr);
+
+    if (space && is_orphan(space, fault)) {
+        space_unpin(space);
+        space = NULL;
+    }
+    return space;
+}
+
+/* Later faults of the batch in the range just answered: their threads wake with
+ * the first, and are counted with it. True if there were any. */
+static bool fold(struct uf_space *space, struct batch *batch, int from,
+                 struct range answered)
+{
+    bool any = false;
+
+    for (int i = from; i < batch->count; i++) {
+        struct fault *fault = &batch->faults[i];
+
+        if (batch->fate[i] != TO_SERVE ||
+            !range_contains(answered, fault->addr))
+            continue;
+        batch->fate[i] = DEALT_WITH;
+        if (is_orphan(space, fault))
+            continue;
+        if (!batch->deferred)
+            count_received(space, fault);
+        batch->results[i] = (struct fault_result){.outcome = UF_OUTCOME_FOLDED};
+        fault_count(space, fault, &batch->results[i]);
+        batch->fate[i] = FOLDED;
+        any = true;
+    }
+    return any;
+}
+
+/* With a trace hook every fault is told on its own. */
+static void trace_folded(struct uf_space *space, struct batch *batch, int from)
+{
+    for (int i = from; i < batch->count; i++) {
+        if (batch->fate[i] != FOLDED)
+            continue;
+        batch->fate[i] = DEALT_WITH;
+        fault_trace(space, &batch->faults[i], &batch->results[i]);
+    }
+}
+
+/* One fault to its end, or to the queue. `batch`: the faults from `next` on may
+ * be folded into it; NULL: it came alone. Everything is counted before anybody
+ * wakes, and told to hooks after. */
+static void serve_here(struct handler *handler, struct uf_space *space,
+                       struct fault *fault, struct batch *batch, int next)
+{
+    struct fault_result result;
+    bool folded = false;
+
+    if (fault->attempts == 0 && comes_back(handler, fault))
+        fault->attempts = 1;
+    result = fault_resolve(space, &handler->server, fault);
+    if (result.outcome == UF_OUTCOME_DEFERRED) {
+        put_off(handler->engine, space, fault, result.retry_ns);
+        return;
+    }
+    note_present(handler, fault, result.outcome);
+    fault_count(space, fault, &result);
+    if (batch)
+        folded = fold(space, batch, next, result.answered);
+    fault_settle(space);
+    fault_wake(space, &result);
+    fault_trace(space, fault, &result);
+    if (folded)
+        trace_folded(space, batch, next);
+}
+
+/* Foreign code is over; serves what waited for it to be. */
+static void leave_user_code(struct handler *handler)
+{
+    struct uf_engine *engine = handler->engine;
+    struct fault next;
+
+    fault_revoke_self_touch(&handler->self_touch, NULL);
+    while (deferred_leave(&engine->deferred, &next)) {
+        struct uf_space *space = pin_space_of(engine, &next);
+
+        if (!space)
+            continue; /* destroyed: its threads were let go */
+        serve_here(handler, space, &next, NULL, 0);
+        space_unpin(space);
+        fault_revoke_self_touch(&handler->self_touch, NULL);
+    }
+}
+
+/* Foreign code may block, and must keep nobody waiting but the threads at its
+ * page: what else was read with it goes to the queue, for any handler to take
+ * at once. */
+static void hand_on(struct uf_engine *engine, struct batch *batch, int next,
+                    uintptr_t page)
+{
+    bool any = false;
+
+    for (int i = next; i < batch->count; i++) {
+        struct fault *fault = &batch->faults[i];
+        struct uf_space *space;
+
+        if (batch->fate[i] != TO_SERVE ||
+            align_down(fault->addr, page_size()) == page)
+            continue;
+        space = pin_space_of(engine, fault);
+        if (!space)
+            continue;
+        batch->fate[i] = DEALT_WITH;
+        any = true;
+        if (!batch->deferred)
+            count_received(space, fault);
+        if (!deferred_put(&engine->deferred, fault, fault->received_ns))
+            send_back(engine, space, fault);
+        space_unpin(space);
+    }
+    if (any)
+        nudge_reader(engine);
+}
+
+static void serve_with_user_code(struct handler *handler,
+                                 struct uf_space *space, struct fault *fault,
+                                 struct batch *batch, int next)
+{
+    struct uf_engine *engine = handler->engine;
+    unsigned nthreads = atomic_load(&engine->nhandlers);
+
+    switch (deferred_enter(&engine->deferred, nthreads, fault)) {
+    case ENTER_YES:
+        hand_on(engine, batch, next, align_down(fault->addr, page_size()));
+        serve_here(handler, space, fault, batch, next);
+        leave_user_code(handler);
+        break;
+    case ENTER_LATER:
+        break;
+    case ENTER_FULL:
+        send_back(engine, space, fault);
+        break;
+    }
+}
+
+/* A handler thread, this engine's or another's, sleeps in a fault of its own:
+ * foreign code touched the space. It gets a page of zeros to go on with and is
+ * told, by the note, to refuse what it was about. Nothing foreign is called
+ * here, since this may be the last thread that can read: the toucher reports
+ * when it is back. */
+static void answer_self_touch(struct handler *handler, struct handler *toucher,
+                              struct uf_space *space, struct fault *fault)
+{
+    uintptr_t start = align_down(fault->addr, page_size());
+    struct range page = {start, start + page_size()};
+
+    if (!fault_release_self_touch(&toucher->self_touch, space, fault->addr)) {
+        put_off(handler->engine, space, fault, SELF_TOUCH_RETRY_NS);
+        return;
+    }
+    COUNT(space->counters, self_touches);
+    COUNT(space->counters, refused);
+    GAUGE_SUB(space->counters, pending, 1);
+    fault_settle(space);
+    install_wake(space->region.uffd, page);
+}
+
+static void serve(struct handler *handler, struct uf_space *space,
+                  struct batch *batch, int i)
+{
+    struct fault *fault = &batch->faults[i];
+    struct handler *toucher = engine_find_handler(fault->tid);
+
+    if (!batch->deferred)
+        count_received(space, fault);
+    if (toucher)
+        answer_self_touch(handler, toucher, space, fault);
+    else if (fault_runs_user_code(space))
+        serve_with_user_code(handler, space, fault, batch, i + 1);
+    else
+        serve_here(handler, space, fault, batch, i + 1);
+}
+
+void batch_serve(struct handler *handler, struct batch *batch)
+{
+    struct uf_engine *engine = handler->engine;
+
+    for (int i = 0; i < batch->count; i++) {
+        uintptr_t addr = batch->faults[i].addr;
+        uintptr_t page = align_down(addr, page_size());
+        struct uf_space *space;
+
+        if (batch->fate[i] != TO_SERVE)
+            continue;
+        space = pin_space_of(engine, &batch->faults[i]);
+        if (space) {
+            serve(handler, space, batch, i);
+            space_unpin(space);
+        } else {
+            /* Destroyed since: who waited looks again, and gets SIGSEGV. */
+            install_wake(&engine->uffd,
+                         (struct range){page, page + page_size()});
+        }
+    }
+}

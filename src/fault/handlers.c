@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * handlers: the threads of engines. Starting and stopping them, and knowing
+ * one by its thread id when it touches a space itself.
+ */
+#include "fault/engine.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/slab.h"
+#include "fault/batch.h"
+
+#define HANDLER_STACK_BYTES ((size_t)256 << 10)
+
+static struct slab_cache handlers =
+    SLAB_CACHE("handler", sizeof(struct handler));
+
+static _Thread_local bool is_handler_thread;
+
+bool engine_is_handler_thread(void)
+{
+    return is_handler_thread;
+}
+
+/* ------------------------------------------------ handlers by thread id -- */
+
+#define TID_BUCKETS 256
+
+/* A table of all engines' handlers, asked for the tid of every fault; the
+ * bucket's head is read without the lock, since it is nearly always empty. */
+static struct handler *_Atomic tid_buckets[TID_BUCKETS];
+static pthread_mutex_t tid_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static struct handler *_Atomic *tid_bucket(pid_t tid)
+{
+    return &tid_buckets[(unsigned)tid % TID_BUCKETS];
+}
+
+static void tid_add(struct handler *handler)
+{
+    struct handler *_Atomic *bucket = tid_bucket(handler->tid);
+
+    pthread_mutex_lock(&tid_lock);
+    handler->next_by_tid = atomic_load(bucket);
+    atomic_store(bucket, handler);
+    pthread_mutex_unlock(&tid_lock);
+}
+
+static void tid_remove(struct handler *handler)
+{
+    struct handler *_Atomic *bucket = tid_bucket(handler->tid);
+    struct handler *h;
+
+    pthread_mutex_lock(&tid_lock);
+    h = atomic_load(bucket);
+    if (h == handler) {
+        atomic_store(bucket, handler->next_by_tid);
+    } else {
+        while (h && h->next_by_tid != handler)
+            h = h->next_by_tid;
+        if (h)
+            h->next_by_tid = handler->next_by_tid;
+    }
+    pthread_mutex_unlock(&tid_lock);
+}
+
+struct handler *engine_find_handler(pid_t tid)
+{
+    struct handler *h;
+
+    if (tid == 0 || !atomic_load(tid_bucket(tid)))
+        return NULL;
+    pthread_mutex_lock(&tid_lock);
+    h = atomic_load(tid_bucket(tid));
+    while (h && atomic_load(&h->tid) != tid)
+        h = h->next_by_tid;
+    pthread_mutex_unlock(&tid_lock);
+    return h;
+}
+
+void engine_forget_handlers(void)
+{
+    for (unsigned i = 0; i < TID_BUCKETS; i++)
+        atomic_store(&tid_buckets[i], NULL);
+    pthread_mutex_init(&tid_lock, NULL);
+}
+
+/* ------------------------------------------------------------- threads -- */
+
+static void bind_to_cpu(uint32_t cpu_plus_one)
+{
+    cpu_set_t set;
+
+    if (cpu_plus_one == 0)
+        return;
+    CPU_ZERO(&set);
+    CPU_SET(cpu_plus_one - 1, &set);
+    sched_setaffinity(0, sizeof(set), &set);
+}
+
+static void *handler_main(void *arg)
+{
+    struct handler *handler = arg;
+
+    is_handler_thread = true;
+    atomic_store(&handler->tid, (pid_t)syscall(SYS_gettid));
+    tid_add(handler);
+    prctl(PR_SET_NAME, "ufault-handler");
+    bind_to_cpu(handler->engine->opts.cpu_plus_one);
+    engine_read_and_serve(handler);
+    tid_remove(handler);
+    return NULL;
+}
+
+/* Starts the thread with every signal blocked, so that none of the program's
+ * handlers runs on it. */
+static int start_thread(struct handler *handler)
+{
+    pthread_attr_t attr;
+    sigset_t all, before;
+    int err;
+
+    sigfillset(&all);
+    pthread_attr_init(&attr);
+    pthread_attr_setstacksize(&attr, HANDLER_STACK_BYTES);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    err = pthread_create(&handler->thread, &attr, handler_main, handler);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attr);
+    return -err;
+}
+
+static void free_handler(struct handler *handler)
+{
+    fault_server_destroy(&handler->server);
+    slab_pages_free(handler->batch, sizeof(*handler->batch));
+    slab_free(&handlers, handler);
+}
+
+static int start_one_locked(struct uf_engine *engine)
+{
+    unsigned n = atomic_load(&engine->nhandlers);
+    struct handler *handler = slab_alloc(&handlers);
+    int err = 0;
+
+    if (!handler)
+        return -ENOMEM;
+    handler->engine = engine;
+    handler->server.self_touch = &handler->self_touch;
+    handler->server.defer_limit_ns =
+        (uint64_t)engine->opts.defer_limit_ms * 1000000u;
+    if (engine->has_buffers)
+        err = fault_server_init(&handler->server);
+    /* Pages of its own, so that an idle handler's stack stays small. */
+    handler->batch = slab_pages(sizeof(*handler->batch));
+    if (!err && !handler->batch)
+        err = -ENOMEM;
+    if (!err)
+        err = start_thread(handler);
+    if (err) {
+        free_handler(handler);
+        return err;
+    }
+    engine->handlers[n] = handler;
+    atomic_store(&engine->nhandlers, n + 1);
+    return 0;
+}
+
+int engine_give_buffers(struct uf_engine *engine)
+{
+    unsigned n;
+    int err = 0;
+
+    lock_take(&engine->starting);
+    n = atomic_load(&engine->nhandlers);
+    /* Nobody looks at a buffer before a space with such a pager is attached. */
+    for (unsigned i = 0; !err && i < n; i++)
+        if (!engine->handlers[i]->server.buffer)
+            err = fault_server_init(&engine->handlers[i]->server);
+    if (!err)
+        engine->has_buffers = true;
+    lock_release(&engine->starting);
+    return err;
+}
+
+int engine_start_handlers(struct uf_engine *engine, unsigned count)
+{
+    int err = 0;
+
+    CHECK(count <= ENGINE_HANDLERS_MAX);
+    lock_take(&engine->starting);
+    while (!err && atomic_load(&engine->nhandlers) < count)
+        err = start_one_locked(engine);
+    lock_release(&engine->starting);
+    return err;
+}
+
+void engine_stop_handlers(struct uf_engine *engine)
+{
+    unsigned n = atomic_load(&engine->nhandlers);
+    uint64_t one = 1;
+    ssize_t ignored;
+
+    atomic_store(&engine->stopping, true);
+    if (n > 0)
+        ignored = write(engine->stop_fd, &one, sizeof(one));
+    (void)ignored;
+    for (unsigned i = 0; i < n; i++) {
+        pthread_join(engine->handlers[i]->thread, NULL);
+        free_handler(engine->handlers[i]);
+    }
+    atomic_store(&engine->nhandlers, 0);
+}
