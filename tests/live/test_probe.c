@@ -1044,9 +1044,20 @@ static void a_cancelled_thread_finishes_its_probe(void **state)
     run_in_child(cancel_body);
 }
 
+/* The names and kernels of features, through the public functions. */
+static void features_have_names(void **state)
+{
+    (void)state;
+    assert_string_equal(uf_feature_name(14), "POISON");
+    assert_string_equal(uf_feature_since(14), "6.6");
+    assert_null(uf_feature_name(63));
+    assert_null(uf_feature_since(64));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(features_have_names),
         cmocka_unit_test(items_agree_with_direct_attempts),
         cmocka_unit_test(the_features_are_those_of_the_handshake),
         cmocka_unit_test(wrong_arguments_are_einval),

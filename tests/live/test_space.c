@@ -100,6 +100,30 @@ static void every_size_at_an_address(void **state)
 
 enum { SPACES = 500 };
 
+/* Naming the zero pager is the same as naming none, references included, and
+ * the fork policy that wants zeros takes it. */
+static void the_zero_pager_by_name(void **state)
+{
+    struct uf_space_opts opts = {.size = sizeof(opts),
+                                 .len_bytes = MIB,
+                                 .heap_pager = uf_pager_zero(),
+                                 .fork = UF_FORK_ZERO};
+    struct uf_space *space;
+    unsigned char byte = 9;
+
+    (void)state;
+    assert_ptr_equal(uf_pager_ref(uf_pager_zero()), uf_pager_zero());
+    uf_pager_unref(uf_pager_zero());
+    uf_pager_unref(uf_pager_zero());
+    assert_int_equal(uf_space_create(&opts, &space), 0);
+    assert_true(uf_sbrk(space, (intptr_t)page_size()) > 0);
+    assert_int_equal(live_read(uf_space_base(space), &byte, NULL), 0);
+    assert_int_equal(byte, 0);
+    assert_int_equal(live_stats(space).pages_zero, 1);
+    assert_int_equal(live_stats(space).pager_calls, 0);
+    assert_int_equal(uf_space_destroy(space), 0);
+}
+
 static void make_and_unmake_many(void)
 {
     static struct uf_space *spaces[SPACES];
@@ -404,6 +428,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_size_anywhere),
         cmocka_unit_test(every_size_at_an_address),
+        cmocka_unit_test(the_zero_pager_by_name),
         cmocka_unit_test(many_spaces_at_once),
         cmocka_unit_test(outside_is_sigsegv),
         cmocka_unit_test(accounting_step_by_step),
