@@ -20,16 +20,18 @@
 #include "host/uffd_abi.h"
 
 /* The reader has been woken: the next wait starts afresh. */
-static void take_nudge(struct uf_engine *engine)
+static void take_nudge(struct uf_engine *engine, int ready)
 {
     uint64_t value;
     ssize_t ignored;
 
-    if (!atomic_load(&engine->nudged))
+    if (ready > 0 && !atomic_load(&engine->nudged))
         return;
-    atomic_store(&engine->nudged, false);
+    /* In this order: a nudge that comes in between leaves the descriptor
+     * readable or meets a reader that has yet to look at the queue. */
     ignored = read(engine->stop_fd, &value, sizeof(value));
     (void)ignored;
+    atomic_store(&engine->nudged, false);
 }
 
 static void take_due(struct uf_engine *engine, struct batch *batch)
@@ -108,7 +110,7 @@ static void collect(struct uf_engine *engine, struct batch *batch)
         return;
     }
     ready = engine->uffd.ops->wait(&engine->uffd, engine->stop_fd, wait_ns);
-    take_nudge(engine);
+    take_nudge(engine, ready);
     if (ready > 0)
         read_faults(engine, batch);
     else if (ready < 0 && resolve(OP_POLL, ready, 0).step == STEP_TEARDOWN)
