@@ -26,8 +26,10 @@ static void nudge_reader(struct uf_engine *engine)
     uint64_t one = 1;
     ssize_t ignored;
 
-    if (atomic_load(&engine->nhandlers) < 2 ||
-        atomic_exchange(&engine->nudged, true))
+    bool alone =
+        atomic_load(&engine->nhandlers) < 2 && !atomic_load(&engine->near);
+
+    if (alone || atomic_exchange(&engine->nudged, true))
         return;
     ignored = write(engine->stop_fd, &one, sizeof(one));
     (void)ignored;

@@ -31,6 +31,7 @@
 #include "base/lock.h"
 #include "fault/deferred.h"
 #include "fault/fault.h"
+#include "fault/near.h"
 #include "host/uffd.h"
 #include "mm/space.h"
 
@@ -49,6 +50,7 @@ struct handler {
     struct fault_server server;
     struct self_touch self_touch;
     struct batch *batch; /* what it serves; batch.h */
+    struct near *near;   /* it is the near handler; else NULL */
     /* The last fault that found its page there: the same one again means that
      * waking alone does not help. */
     uintptr_t last_present_addr;
@@ -81,7 +83,8 @@ struct uf_engine {
     struct handler *handlers[ENGINE_HANDLERS_MAX];
     atomic_uint nhandlers; /* started */
 
-    struct lock reader; /* the token */
+    struct near *_Atomic near; /* near.h; NULL if there is none */
+    struct lock reader;        /* the token */
     bool read_next; /* the descriptor is looked at before the queue; reader */
     struct deferred_queue deferred;
     struct uf_engine *next; /* all engines; registry lock */
@@ -132,6 +135,12 @@ int engine_start_handlers(struct uf_engine *engine, unsigned count);
 /* Gives every handler, now and later, a buffer for pagers to fill: 2 MiB that
  * an engine without such pagers does not take. 0 or -ENOMEM. */
 int engine_give_buffers(struct uf_engine *engine);
+
+/* Starts the thread of near->handler. 0 or -errno. */
+int engine_start_near(struct uf_engine *engine, struct near *near);
+
+/* Waits for a handler's end and frees it. */
+void engine_join_handler(struct handler *handler);
 
 /* Stops and joins all of them. */
 void engine_stop_handlers(struct uf_engine *engine);

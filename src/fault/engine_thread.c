@@ -94,6 +94,16 @@ static void read_faults(struct uf_engine *engine, struct batch *batch)
     batch->count = n;
 }
 
+/* The near handler's part: what the descriptor has now, and nothing else. Needs
+ * no token, since it may never run to give one back. */
+static void collect_near(struct handler *handler)
+{
+    struct uf_engine *engine = handler->engine;
+
+    if (engine->uffd.ops->wait(&engine->uffd, handler->near->stop_fd, -1) > 0)
+        read_faults(engine, handler->batch);
+}
+
 /* Waits for something to serve and takes it. Requires: the reader token. */
 static void collect(struct uf_engine *engine, struct batch *batch)
 {
@@ -117,16 +127,24 @@ static void collect(struct uf_engine *engine, struct batch *batch)
         give_up(engine, ready);
 }
 
+static void collect_in_turn(struct uf_engine *engine, struct batch *batch)
+{
+    lock_take(&engine->reader);
+    if (!atomic_load(&engine->stopping) && !atomic_load(&engine->broken))
+        collect(engine, batch);
+    lock_release(&engine->reader);
+}
+
 void engine_read_and_serve(struct handler *handler)
 {
     struct uf_engine *engine = handler->engine;
     struct batch *batch = handler->batch;
 
     while (!atomic_load(&engine->stopping) && !atomic_load(&engine->broken)) {
-        lock_take(&engine->reader);
-        if (!atomic_load(&engine->stopping) && !atomic_load(&engine->broken))
-            collect(engine, batch);
-        lock_release(&engine->reader);
+        if (handler->near)
+            collect_near(handler);
+        else
+            collect_in_turn(engine, batch);
         batch_serve(handler, batch);
         if (batch->count)
             batch->count = 0;

@@ -116,6 +116,7 @@ static void remake_locks(struct uf_engine *engine)
 static void forget_parent(struct uf_engine *engine)
 {
     atomic_store(&engine->nhandlers, 0);
+    atomic_store(&engine->near, NULL);
     atomic_store(&engine->nudged, false);
     if (!engine->private_fds) {
         uffd_close(&engine->uffd);

@@ -113,6 +113,8 @@ static void *handler_main(void *arg)
     tid_add(handler);
     prctl(PR_SET_NAME, "ufault-handler");
     bind_to_cpu(handler->engine->opts.cpu_plus_one);
+    if (handler->near)
+        sched_setscheduler(0, SCHED_IDLE, &(struct sched_param){0});
     engine_read_and_serve(handler);
     tid_remove(handler);
     return NULL;
@@ -143,15 +145,17 @@ static void free_handler(struct handler *handler)
     slab_free(&handlers, handler);
 }
 
-static int start_one_locked(struct uf_engine *engine)
+/* Makes a handler and starts its thread. 0 or -errno. */
+static int start_one_locked(struct uf_engine *engine, struct near *near,
+                            struct handler **ret_handler)
 {
-    unsigned n = atomic_load(&engine->nhandlers);
     struct handler *handler = slab_alloc(&handlers);
     int err = 0;
 
     if (!handler)
         return -ENOMEM;
     handler->engine = engine;
+    handler->near = near;
     handler->server.self_touch = &handler->self_touch;
     handler->server.defer_limit_ns =
         (uint64_t)engine->opts.defer_limit_ms * 1000000u;
@@ -167,13 +171,29 @@ static int start_one_locked(struct uf_engine *engine)
         free_handler(handler);
         return err;
     }
-    engine->handlers[n] = handler;
-    atomic_store(&engine->nhandlers, n + 1);
+    *ret_handler = handler;
     return 0;
+}
+
+int engine_start_near(struct uf_engine *engine, struct near *near)
+{
+    int err;
+
+    lock_take(&engine->starting);
+    err = start_one_locked(engine, near, &near->handler);
+    lock_release(&engine->starting);
+    return err;
+}
+
+void engine_join_handler(struct handler *handler)
+{
+    pthread_join(handler->thread, NULL);
+    free_handler(handler);
 }
 
 int engine_give_buffers(struct uf_engine *engine)
 {
+    struct near *near = atomic_load(&engine->near);
     unsigned n;
     int err = 0;
 
@@ -183,6 +203,8 @@ int engine_give_buffers(struct uf_engine *engine)
     for (unsigned i = 0; !err && i < n; i++)
         if (!engine->handlers[i]->server.buffer)
             err = fault_server_init(&engine->handlers[i]->server);
+    if (!err && near && !near->handler->server.buffer)
+        err = fault_server_init(&near->handler->server);
     if (!err)
         engine->has_buffers = true;
     lock_release(&engine->starting);
@@ -191,12 +213,16 @@ int engine_give_buffers(struct uf_engine *engine)
 
 int engine_start_handlers(struct uf_engine *engine, unsigned count)
 {
+    unsigned n;
     int err = 0;
 
     CHECK(count <= ENGINE_HANDLERS_MAX);
     lock_take(&engine->starting);
-    while (!err && atomic_load(&engine->nhandlers) < count)
-        err = start_one_locked(engine);
+    while (!err && (n = atomic_load(&engine->nhandlers)) < count) {
+        err = start_one_locked(engine, NULL, &engine->handlers[n]);
+        if (!err)
+            atomic_store(&engine->nhandlers, n + 1);
+    }
     lock_release(&engine->starting);
     return err;
 }
@@ -211,9 +237,8 @@ void engine_stop_handlers(struct uf_engine *engine)
     if (n > 0)
         ignored = write(engine->stop_fd, &one, sizeof(one));
     (void)ignored;
-    for (unsigned i = 0; i < n; i++) {
-        pthread_join(engine->handlers[i]->thread, NULL);
-        free_handler(engine->handlers[i]);
-    }
+    for (unsigned i = 0; i < n; i++)
+        engine_join_handler(engine->handlers[i]);
+    near_stop(engine);
     atomic_store(&engine->nhandlers, 0);
 }

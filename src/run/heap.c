@@ -85,6 +85,8 @@ static int start_engine(const struct run_welcome *welcome)
     if (err)
         return err;
     engine->private_fds = true;
+    if (welcome->cpu_plus_one == 0)
+        near_start(engine); /* slower without, not less right */
     has_descriptors = true;
     guard_descriptor(&engine->uffd);
     return 0;
@@ -162,6 +164,8 @@ static uintptr_t move_locked(uintptr_t brk)
 
     refresh_limit();
     now = space_brk(space, brk, &grown);
+    if (now > before)
+        near_come(engine);
     if (now != before)
         kernel_heap_set_brk(&kernel, now);
     return now;

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The near handler: faults are served whether it comes first or the reader
+ * does, it follows the thread that asks it to, and it ends with the engine.
+ * Which of the two came first is the scheduler's, so nothing here depends on
+ * it.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+/* cmocka.h wants the four above first. */
+#include <cmocka.h>
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <string.h>
+
+#include "fault/engine.h"
+#include "fault/near.h"
+#include "lib/live.h"
+
+#define NPAGES  256
+#define THREADS 3
+
+static struct uf_engine *near_engine(void)
+{
+    struct uf_engine *engine;
+
+    assert_int_equal(uf_engine_create(NULL, &engine), 0);
+    assert_int_equal(near_start(engine), 0);
+    return engine;
+}
+
+/* A stream of touches with both handlers at the descriptor: each page comes in
+ * once, and each fault is answered by one of them. */
+static void touches_are_served_once(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 50; round++) {
+        struct uf_space_opts opts = {.window_pages = 4,
+                                     .engine = near_engine()};
+        struct uf_space *space = live_space(&opts, NPAGES);
+
+        for (size_t i = 0; i < NPAGES; i++) {
+            near_come(opts.engine);
+            assert_int_equal(live_write(live_page(space, i), 7, NULL), 0);
+        }
+        assert_int_equal(live_stats(space).pages_installed, NPAGES);
+        assert_int_equal(live_stats(space).faults, NPAGES / 4);
+        live_assert_law(space);
+        assert_int_equal(uf_space_destroy(space), 0);
+        assert_int_equal(uf_engine_destroy(opts.engine), 0);
+    }
+}
+
+struct mover {
+    pthread_t thread;
+    struct uf_space *space;
+    size_t first;
+};
+
+static void *touch_and_call(void *arg)
+{
+    struct mover *m = arg;
+
+    for (size_t i = m->first; i < NPAGES; i += 2) {
+        near_come(m->space->engine);
+        if (live_write(live_page(m->space, i), 1, NULL) != 0)
+            return m;
+    }
+    return NULL;
+}
+
+/* Several threads call it to and fro while they touch the same pages. */
+static void threads_call_it_to_and_fro(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 50; round++) {
+        struct uf_space_opts opts = {.window_pages = 2,
+                                     .engine = near_engine()};
+        struct uf_space *space = live_space(&opts, NPAGES);
+        struct mover m[THREADS];
+        void *failed;
+
+        for (size_t i = 0; i < THREADS; i++) {
+            m[i] = (struct mover){.space = space, .first = i % 2};
+            pthread_create(&m[i].thread, NULL, touch_and_call, &m[i]);
+        }
+        for (size_t i = 0; i < THREADS; i++) {
+            pthread_join(m[i].thread, &failed);
+            assert_null(failed);
+        }
+        assert_int_equal(live_stats(space).pages_installed, NPAGES);
+        assert_int_equal(uf_space_destroy(space), 0);
+        assert_int_equal(uf_engine_destroy(opts.engine), 0);
+    }
+}
+
+/* It is where it was asked to come, and of the policy that makes room. */
+static void it_comes_to_the_caller(void **state)
+{
+    struct uf_engine *engine = near_engine();
+    struct near *near = atomic_load(&engine->near);
+    cpu_set_t before, one, its;
+    int cpu = sched_getcpu();
+    pid_t tid;
+
+    (void)state;
+    sched_getaffinity(0, sizeof(before), &before);
+    CPU_ZERO(&one);
+    CPU_SET((size_t)cpu, &one);
+    assert_int_equal(sched_setaffinity(0, sizeof(one), &one), 0);
+    while ((tid = atomic_load(&near->handler->tid)) == 0)
+        sched_yield();
+    near_come(engine);
+    assert_int_equal(atomic_load(&near->at_cpu), cpu);
+    assert_int_equal(sched_getaffinity(tid, sizeof(its), &its), 0);
+    assert_true(CPU_EQUAL(&its, &one));
+    while (sched_getscheduler(tid) != SCHED_IDLE)
+        sched_yield();
+    sched_setaffinity(0, sizeof(before), &before);
+    assert_int_equal(uf_engine_destroy(engine), 0);
+}
+
+static ssize_t fill_seven(void *context, const struct uf_fill *request)
+{
+    (void)context;
+    memset(request->buffer, 7, request->len_bytes);
+    return (ssize_t)request->len_bytes;
+}
+
+/* With a pager it fills as any other handler does. */
+static void it_serves_pagers_too(void **state)
+{
+    struct uf_space_opts opts = {.window_pages = 1, .engine = near_engine()};
+    struct uf_space *space;
+    struct uf_pager *pager;
+    unsigned char byte = 0;
+
+    (void)state;
+    assert_int_equal(uf_pager_callback(fill_seven, NULL, &pager), 0);
+    opts.heap_pager = pager;
+    space = live_space(&opts, NPAGES);
+    uf_pager_unref(pager);
+    for (size_t i = 0; i < NPAGES; i++) {
+        near_come(opts.engine);
+        assert_int_equal(live_read(live_page(space, i), &byte, NULL), 0);
+        assert_int_equal(byte, 7);
+    }
+    live_assert_law(space);
+    assert_int_equal(uf_space_destroy(space), 0);
+    assert_int_equal(uf_engine_destroy(opts.engine), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(touches_are_served_once),
+        cmocka_unit_test(threads_call_it_to_and_fro),
+        cmocka_unit_test(it_comes_to_the_caller),
+        cmocka_unit_test(it_serves_pagers_too),
+    };
+    int skipped = live_begin();
+
+    return skipped ? skipped
+                   : cmocka_run_group_tests_name("near", tests, NULL, NULL);
+}
