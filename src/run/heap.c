@@ -53,7 +53,8 @@ bool heap_is_served(void)
 
 unsigned heap_handler_count(void)
 {
-    return atomic_load(&engine->nhandlers);
+    return atomic_load(&engine->nhandlers) +
+           (atomic_load(&engine->near) ? 1 : 0);
 }
 
 /* --------------------------------------------------------------- adopting --
