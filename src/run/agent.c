@@ -19,9 +19,10 @@
 #include "run/protocol.h"
 #include "run/wire.h"
 
-#define ENGINE_STACK_BYTES ((size_t)256 << 10) /* as engine_thread.c has it */
+#define ENGINE_STACK_BYTES ((size_t)256 << 10) /* as handlers.c has it */
+#define ENGINE_THREADS     2                   /* a handler and a near one */
 
-/* More than the engine's threads ask for; see leave_a_stack. The second is for
+/* More than the engine's threads ask for; see leave_stacks. The second is for
  * a program with much thread-local storage. */
 static const size_t stack_bytes[] = {(size_t)320 << 10, (size_t)2 << 20, 0};
 
@@ -189,27 +190,38 @@ static void *agent_main(void *arg)
 /* --------------------------------------------------------------- starting --
  */
 
-static void *do_nothing(void *arg)
+static void *pass(void *arg)
 {
-    return arg;
+    pthread_mutex_t *gate = arg;
+
+    pthread_mutex_lock(gate);
+    pthread_mutex_unlock(gate);
+    return NULL;
 }
 
 /*
- * Leaves a stack behind for libc to use again: a thread that has ended, on a
- * stack of the engine's size. Otherwise pthread_create in the agent would call
- * malloc, and libc would give the agent an arena of its own, 64 MiB of the
- * program's address space. Only that is lost where libc does otherwise. (To a
- * forked child libc leaves the stacks of the parent's threads so.)
+ * Leaves stacks behind for libc to use again: those of threads that lived at
+ * the same time, as many as the engine starts and of their size. Otherwise
+ * pthread_create in the agent would call malloc, and libc would give the agent
+ * an arena of its own, 64 MiB of the program's address space. Only that is lost
+ * where libc does otherwise.
  */
-static void leave_a_stack(void)
+static void leave_stacks(void)
 {
+    pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+    pthread_t threads[ENGINE_THREADS];
     pthread_attr_t attr;
-    pthread_t thread;
+    int n = 0;
 
     pthread_attr_init(&attr);
     pthread_attr_setstacksize(&attr, ENGINE_STACK_BYTES);
-    if (pthread_create(&thread, &attr, do_nothing, NULL) == 0)
-        pthread_join(thread, NULL);
+    pthread_mutex_lock(&gate);
+    while (n < ENGINE_THREADS &&
+           pthread_create(&threads[n], &attr, pass, &gate) == 0)
+        n++;
+    pthread_mutex_unlock(&gate);
+    while (n > 0)
+        pthread_join(threads[--n], NULL);
     pthread_attr_destroy(&attr);
 }
 
@@ -227,7 +239,7 @@ static int start_thread(struct start *start)
     pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     if (!start->forked)
-        leave_a_stack();
+        leave_stacks();
     for (size_t i = 0; err == EINVAL && stack_bytes[i] != 0; i++) {
         pthread_attr_setstacksize(&attr, stack_bytes[i]);
         err = pthread_create(&thread, &attr, agent_main, start);
