@@ -21,13 +21,12 @@ static void send_back(struct uf_engine *engine, struct uf_space *space,
 
 /* Has the reader look at the queue again: its wait began before the fault that
  * was just put there, and may have no end. */
-static void nudge_reader(struct uf_engine *engine)
+void engine_nudge_reader(struct uf_engine *engine)
 {
-    uint64_t one = 1;
-    ssize_t ignored;
-
     bool alone =
         atomic_load(&engine->nhandlers) < 2 && !atomic_load(&engine->near);
+    uint64_t one = 1;
+    ssize_t ignored;
 
     if (alone || atomic_exchange(&engine->nudged, true))
         return;
@@ -45,7 +44,7 @@ static void put_off(struct uf_engine *engine, struct uf_space *space,
         later.deferred_ns = now;
     later.attempts++;
     if (deferred_put(&engine->deferred, &later, now + pause_ns))
-        nudge_reader(engine);
+        engine_nudge_reader(engine);
     else
         send_back(engine, space, fault);
 }
@@ -210,7 +209,7 @@ static void hand_on(struct uf_engine *engine, struct batch *batch, int next,
         space_unpin(space);
     }
     if (any)
-        nudge_reader(engine);
+        engine_nudge_reader(engine);
 }
 
 static void serve_with_user_code(struct handler *handler,

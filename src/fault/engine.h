@@ -123,6 +123,9 @@ bool engine_is_live(const struct uf_engine *engine);
 
 /* -------------------------------------------------- engine_thread.c -- */
 
+/* Has the reader look around: at the queue, at the near handler. */
+void engine_nudge_reader(struct uf_engine *engine);
+
 /* The life of a handler thread, until the engine stops or breaks. */
 void engine_read_and_serve(struct handler *handler);
 

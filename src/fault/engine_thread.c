@@ -94,21 +94,31 @@ static void read_faults(struct uf_engine *engine, struct batch *batch)
     batch->count = n;
 }
 
-/* The near handler's part: what the descriptor has now, and nothing else. Needs
+/* The near handler's turn: what the descriptor has now, and nothing else. Needs
  * no token, since it may never run to give one back. */
-static void collect_near(struct handler *handler)
+static void take_turn_near(struct handler *handler)
 {
     struct uf_engine *engine = handler->engine;
 
-    if (engine->uffd.ops->wait(&engine->uffd, handler->near->stop_fd, -1) > 0)
-        read_faults(engine, handler->batch);
+    near_rest(handler->near);
+    if (engine->uffd.ops->wait(&engine->uffd, handler->near->stop_fd, -1) <= 0)
+        return;
+    near_begin(handler->near);
+    engine_nudge_reader(engine); /* it is to look after us */
+    read_faults(engine, handler->batch);
+    batch_serve(handler, handler->batch);
+    near_end(handler->near);
 }
 
 /* Waits for something to serve and takes it. Requires: the reader token. */
 static void collect(struct uf_engine *engine, struct batch *batch)
 {
     int64_t wait_ns = deferred_wait_ns(&engine->deferred);
+    uint64_t held = near_held(engine);
     int ready;
+
+    if (held && (wait_ns < 0 || wait_ns > NEAR_PATIENCE_NS))
+        wait_ns = NEAR_PATIENCE_NS;
 
     if (wait_ns == 0) {
         /* In turn with the descriptor, so that neither starves the other. */
@@ -121,33 +131,36 @@ static void collect(struct uf_engine *engine, struct batch *batch)
     }
     ready = engine->uffd.ops->wait(&engine->uffd, engine->stop_fd, wait_ns);
     take_nudge(engine, ready);
+    if (held && ready == 0)
+        near_rescue(engine, held);
     if (ready > 0)
         read_faults(engine, batch);
     else if (ready < 0 && resolve(OP_POLL, ready, 0).step == STEP_TEARDOWN)
         give_up(engine, ready);
 }
 
-static void collect_in_turn(struct uf_engine *engine, struct batch *batch)
+static void take_turn(struct handler *handler)
 {
+    struct uf_engine *engine = handler->engine;
+
     lock_take(&engine->reader);
     if (!atomic_load(&engine->stopping) && !atomic_load(&engine->broken))
-        collect(engine, batch);
+        collect(engine, handler->batch);
     lock_release(&engine->reader);
+    batch_serve(handler, handler->batch);
 }
 
 void engine_read_and_serve(struct handler *handler)
 {
     struct uf_engine *engine = handler->engine;
-    struct batch *batch = handler->batch;
 
     while (!atomic_load(&engine->stopping) && !atomic_load(&engine->broken)) {
         if (handler->near)
-            collect_near(handler);
+            take_turn_near(handler);
         else
-            collect_in_turn(engine, batch);
-        batch_serve(handler, batch);
-        if (batch->count)
-            batch->count = 0;
+            take_turn(handler);
+        if (handler->batch->count)
+            handler->batch->count = 0;
     }
     if (atomic_load(&engine->broken) &&
         !atomic_exchange(&engine->broken_reported, true))

@@ -14,7 +14,9 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "fault/engine.h"
 #include "fault/near.h"
@@ -123,6 +125,37 @@ static void it_comes_to_the_caller(void **state)
     assert_int_equal(uf_engine_destroy(engine), 0);
 }
 
+/* One that has taken faults and does not get to serve them is given an ordinary
+ * policy and every CPU; it is itself again after its next fault. */
+static void a_stuck_one_is_rescued(void **state)
+{
+    struct uf_space_opts opts = {.window_pages = 1, .engine = near_engine()};
+    struct near *near = atomic_load(&opts.engine->near);
+    struct uf_space *space = live_space(&opts, NPAGES);
+    cpu_set_t its;
+    pid_t tid;
+
+    (void)state;
+    while ((tid = atomic_load(&near->handler->tid)) == 0 ||
+           sched_getscheduler(tid) != SCHED_IDLE)
+        sched_yield();
+    near_come(opts.engine);
+    near_begin(near); /* as if it had */
+    engine_nudge_reader(opts.engine);
+    while (!atomic_load(&near->rescued) ||
+           sched_getscheduler(tid) != SCHED_OTHER)
+        sched_yield();
+    do
+        assert_int_equal(sched_getaffinity(tid, sizeof(its), &its), 0);
+    while (CPU_COUNT(&its) == 1 && sysconf(_SC_NPROCESSORS_ONLN) > 1);
+    atomic_fetch_add(&near->serial, 1);
+    for (size_t i = 0; i < NPAGES; i++)
+        assert_int_equal(live_write(live_page(space, i), 3, NULL), 0);
+    live_assert_law(space);
+    assert_int_equal(uf_space_destroy(space), 0);
+    assert_int_equal(uf_engine_destroy(opts.engine), 0);
+}
+
 static ssize_t fill_seven(void *context, const struct uf_fill *request)
 {
     (void)context;
@@ -159,10 +192,19 @@ int main(void)
         cmocka_unit_test(touches_are_served_once),
         cmocka_unit_test(threads_call_it_to_and_fro),
         cmocka_unit_test(it_comes_to_the_caller),
+        cmocka_unit_test(a_stuck_one_is_rescued),
         cmocka_unit_test(it_serves_pagers_too),
     };
     int skipped = live_begin();
+    struct uf_engine *engine;
 
+    if (!skipped && uf_engine_create(NULL, &engine) == 0) {
+        if (near_start(engine) == -EPERM) {
+            puts("no CAP_SYS_NICE: no near handler");
+            skipped = 77;
+        }
+        uf_engine_destroy(engine);
+    }
     return skipped ? skipped
                    : cmocka_run_group_tests_name("near", tests, NULL, NULL);
 }
