@@ -78,7 +78,7 @@ static uint64_t now_ns(void)
 /* One page in every two is a VMA. */
 static struct vma tooth(size_t i)
 {
-    struct vma vma = {.prot = PROT_READ, .pager = pager_zero()};
+    struct vma vma = {.flags = VMA_READ, .pager = pager_zero()};
 
     vma.start = BASE + 2 * i * page_size();
     vma.end = vma.start + page_size();
@@ -185,7 +185,7 @@ static void do_gap(struct contest *c)
     struct range within = {BASE, random_addr(c) & ~(page_size() - 1)};
     uintptr_t start = 0;
 
-    vma_set_find_gap(&c->set, within, 3 * page_size(), page_size(), true,
+    vma_set_find_gap(&c->set, within, 3 * page_size(), page_size(), 0, true,
                      &start);
     sink = start;
 }

@@ -10,7 +10,8 @@
 #include "base/check.h"
 #include "fault/engine.h"
 #include "host/caps.h"
-#include "mm/space.h"
+#include "mm/advice.h"
+#include "mm/map.h"
 #include "pager/pager.h"
 #include "trace/export.h"
 
@@ -165,12 +166,18 @@ struct uf_engine *uf_space_engine(const struct uf_space *space)
     return space_is_live(space) ? space->engine : NULL;
 }
 
-/* mm_populate: what a locked space grew by is made resident; a page that
- * cannot be had is left to its first touch, as in the kernel. */
+/* mm_populate: what a call made is made resident; a page that cannot be had is
+ * left to its first touch, as in the kernel. */
+static void populate_made(struct uf_space *space, struct range made)
+{
+    if (!range_is_empty(made))
+        fault_populate(space, made, POPULATE_AUTO, true);
+}
+
 static void populate_grown(struct uf_space *space, struct range grown)
 {
-    if ((space->config.flags & UF_SPACE_LOCKED) && !range_is_empty(grown))
-        fault_populate(space, grown);
+    if (space->def_flags & VMA_LOCKED)
+        populate_made(space, grown);
 }
 
 uintptr_t uf_brk(struct uf_space *space, uintptr_t brk)
@@ -208,7 +215,214 @@ int uf_populate(struct uf_space *space, uintptr_t address, size_t len_bytes)
     if (engine_is_handler_thread())
         return -EDEADLK;
     range.end = align_up(range.end, page_size());
-    return fault_populate(space, range);
+    return fault_populate(space, range, POPULATE_WRITE, false);
+}
+
+/* ---- mman.h ------------------------------------------------------------ */
+
+/* Every call of the family: 0, or why not on this handle or thread. */
+static int may_change(const struct uf_space *space)
+{
+    if (!space_is_live(space))
+        return -EINVAL;
+    return engine_is_handler_thread() ? -EDEADLK : 0;
+}
+
+intptr_t uf_mmap(struct uf_space *space, uintptr_t address, size_t len_bytes,
+                 int prot, int flags, int fd, off_t offset_bytes)
+{
+    struct map_request request = {
+        .addr = address,
+        .len_bytes = len_bytes,
+        .prot = prot,
+        .flags = flags,
+        .fd = fd,
+        .offset = offset_bytes,
+    };
+    struct range made;
+    intptr_t where = may_change(space);
+
+    if (where < 0)
+        return where;
+    where = space_mmap(space, &request, &made);
+    populate_made(space, made);
+    return where;
+}
+
+intptr_t uf_mmap_pager(struct uf_space *space, uintptr_t address,
+                       size_t len_bytes, int prot, int flags,
+                       struct uf_pager *pager, uint64_t offset_bytes)
+{
+    struct map_request request = {
+        .addr = address,
+        .len_bytes = len_bytes,
+        .prot = prot,
+        .flags = flags | MAP_ANONYMOUS,
+        .fd = -1,
+        .pager = pager,
+        .pager_offset = offset_bytes,
+    };
+    struct range made;
+    intptr_t where = may_change(space);
+
+    if (where < 0)
+        return where;
+    if (!pager || !is_aligned(offset_bytes, page_size()) ||
+        (flags & (MAP_GROWSDOWN | MAP_HUGETLB)) ||
+        (space->config.fork == UF_FORK_ZERO && pager != pager_zero()))
+        return -EINVAL;
+    if (offset_bytes + len_bytes < offset_bytes)
+        return -EOVERFLOW;
+    where = engine_ready_for_pager(space, pager);
+    if (where < 0)
+        return where;
+    where = space_mmap(space, &request, &made);
+    populate_made(space, made);
+    return where;
+}
+
+int uf_munmap(struct uf_space *space, uintptr_t address, size_t len_bytes)
+{
+    int err = may_change(space);
+
+    return err ? err : space_munmap(space, address, len_bytes);
+}
+
+int uf_mprotect(struct uf_space *space, uintptr_t address, size_t len_bytes,
+                int prot)
+{
+    struct range made;
+    int err = may_change(space);
+
+    if (err)
+        return err;
+    err = space_mprotect(space, address, len_bytes, prot, &made);
+    populate_made(space, made);
+    return err;
+}
+
+intptr_t uf_mremap(struct uf_space *space, uintptr_t address,
+                   size_t old_len_bytes, size_t new_len_bytes, int flags,
+                   uintptr_t new_address)
+{
+    struct range made;
+    intptr_t where = may_change(space);
+
+    if (where < 0)
+        return where;
+    where = space_mremap(space, address, old_len_bytes, new_len_bytes, flags,
+                         new_address, &made);
+    populate_made(space, made);
+    return where;
+}
+
+static int madvise_populate(struct uf_space *space, uintptr_t address,
+                            size_t len_bytes, enum populate_mode mode)
+{
+    struct range range;
+    int err = map_range_check(address, len_bytes, &range);
+
+    if (err || range_is_empty(range))
+        return err;
+    return fault_populate(space, range, mode, false);
+}
+
+int uf_madvise(struct uf_space *space, uintptr_t address, size_t len_bytes,
+               int advice)
+{
+    struct range range;
+    int err = may_change(space);
+
+    if (err)
+        return err;
+    if (advice == MADV_POPULATE_READ)
+        return madvise_populate(space, address, len_bytes, POPULATE_READ);
+    if (advice == MADV_POPULATE_WRITE)
+        return madvise_populate(space, address, len_bytes, POPULATE_WRITE);
+    /* The kernel does not collapse what a userfaultfd may still fill. */
+    if (advice == MADV_COLLAPSE &&
+        map_range_check(address, len_bytes, &range) == 0 &&
+        range_covers(space->region.range, range))
+        populate_made(space, range);
+    return space_madvise(space, address, len_bytes, advice);
+}
+
+int uf_mincore(struct uf_space *space, uintptr_t address, size_t len_bytes,
+               unsigned char *ret_vec)
+{
+    if (!space_is_live(space))
+        return -EINVAL;
+    return space_mincore(space, address, len_bytes, ret_vec);
+}
+
+/* __mlock_posix_error_return */
+static int lock_error(int err)
+{
+    if (err == -EFAULT)
+        return -ENOMEM;
+    return err == -ENOMEM ? -EAGAIN : err;
+}
+
+int uf_mlock2(struct uf_space *space, uintptr_t address, size_t len_bytes,
+              unsigned flags)
+{
+    uint32_t lock = VMA_LOCKED;
+    struct range made;
+    int err = may_change(space);
+
+    if (err)
+        return err;
+    if (flags & ~UF_MLOCK_ONFAULT)
+        return -EINVAL;
+    if (flags & UF_MLOCK_ONFAULT)
+        lock |= VMA_LOCKONFAULT;
+    err = space_mlock(space, address, len_bytes, lock, &made);
+    if (err || range_is_empty(made))
+        return err;
+    return lock_error(fault_populate(space, made, POPULATE_AUTO, false));
+}
+
+int uf_mlock(struct uf_space *space, uintptr_t address, size_t len_bytes)
+{
+    return uf_mlock2(space, address, len_bytes, 0);
+}
+
+int uf_munlock(struct uf_space *space, uintptr_t address, size_t len_bytes)
+{
+    int err = may_change(space);
+
+    return err ? err : space_munlock(space, address, len_bytes);
+}
+
+int uf_mlockall(struct uf_space *space, int flags)
+{
+    int known = UF_MCL_CURRENT | UF_MCL_FUTURE | UF_MCL_ONFAULT;
+    struct range made;
+    int err = may_change(space);
+
+    if (err)
+        return err;
+    if (flags == 0 || (flags & ~known) || flags == UF_MCL_ONFAULT)
+        return -EINVAL;
+    err = space_mlockall(space, flags, &made);
+    populate_made(space, made);
+    return err;
+}
+
+int uf_munlockall(struct uf_space *space)
+{
+    struct range made;
+    int err = may_change(space);
+
+    return err ? err : space_mlockall(space, 0, &made);
+}
+
+int uf_msync(struct uf_space *space, uintptr_t address, size_t len_bytes,
+             int flags)
+{
+    if (!space_is_live(space))
+        return -EINVAL;
+    return space_msync(space, address, len_bytes, flags);
 }
 
 int uf_space_set_limit(struct uf_space *space, enum uf_limit which,

@@ -27,6 +27,12 @@ extern "C" {
     X(brk_shrunk, "break calls that unmapped pages")                           \
     X(brk_refused, "break calls that left the break where it was, though "     \
                    "another was asked for")                                    \
+    X(mmaps, "uf_mmap calls that mapped something")                            \
+    X(munmaps, "uf_munmap calls that unmapped something")                      \
+    X(mprotects, "uf_mprotect calls that succeeded")                           \
+    X(mremaps, "uf_mremap calls that succeeded")                               \
+    X(madvises, "uf_madvise calls that succeeded")                             \
+    X(stack_grown, "touches below a stack that made it grow")                  \
     X(faults, "first-touch faults received")                                   \
     X(faults_read, "of these, reads")                                          \
     X(faults_write, "of these, writes")                                        \
@@ -40,7 +46,7 @@ extern "C" {
     X(pages_installed, "pages made resident")                                  \
     X(pages_zero, "of these, mappings of the shared zero page")                \
     X(pages_prefetched, "of these, pages beside the touched one")              \
-    X(pages_dropped, "pages taken away by a shrinking break")                  \
+    X(pages_dropped, "pages taken away by a shrinking break, munmap, madvise") \
     X(installs, "install calls to the kernel (copy, zeropage)")                \
     X(install_retries, "install calls repeated for a partial or busy result")  \
     X(pager_calls, "fills asked of pagers")                                    \
@@ -58,8 +64,14 @@ extern "C" {
     X(total_vm, "pages mapped")                                                \
     X(total_vm_peak, "most pages mapped so far")                               \
     X(data_vm, "pages mapped private and writable")                            \
+    X(data_vm_peak, "most such pages so far")                                  \
+    X(stack_vm, "pages mapped MAP_GROWSDOWN")                                  \
+    X(exec_vm, "pages mapped executable and not writable")                     \
+    X(shared_vm, "pages mapped MAP_SHARED")                                    \
     X(locked_vm, "pages mapped locked")                                        \
+    X(locked_vm_peak, "most such pages so far")                                \
     X(map_count, "mappings (VMAs)")                                            \
+    X(map_count_peak, "most mappings so far")                                  \
     X(resident, "pages resident, by what was installed and dropped")           \
     X(resident_peak, "most pages resident so far")                             \
     X(pending, "faults received and not yet answered")

@@ -28,6 +28,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "ufault/mman.h"
 #include "ufault/pager.h"
 #include "ufault/stats.h"
 
@@ -184,6 +185,9 @@ enum uf_fork {
  * mlockall(MCL_FUTURE); pages count as locked_vm. Not mlock(2): nothing is
  * pinned against swap. */
 #define UF_SPACE_LOCKED 0x1u
+/* uf_mmap searches from the base upwards, as under personality(2)'s
+ * ADDR_COMPAT_LAYOUT; else from the end downwards. */
+#define UF_SPACE_BOTTOM_UP 0x2u
 
 /* No limit; as RLIM_INFINITY. */
 #define UF_UNLIMITED UINT64_MAX
@@ -209,6 +213,12 @@ struct uf_space_opts {
      * in bytes; 0 means UF_UNLIMITED (uf_space_set_limit can set 0). */
     uint64_t limit_data;
     uint64_t limit_as;
+    /* As RLIMIT_STACK: how far a MAP_GROWSDOWN mapping grows; RLIMIT_MEMLOCK.
+     * In bytes; 0 means UF_UNLIMITED. */
+    uint64_t limit_stack;
+    uint64_t limit_memlock;
+    /* As vm.max_map_count, in mappings; 0 means 65530. */
+    uint64_t limit_map_count;
     uf_error_hook on_error; /* NULL: errors are counted only */
     uf_fault_hook on_fault; /* NULL: costs nothing */
     void *hook_data;
@@ -287,13 +297,16 @@ intptr_t uf_sbrk(struct uf_space *space, intptr_t increment);
 int uf_populate(struct uf_space *space, uintptr_t address, size_t len_bytes);
 
 enum uf_limit {
-    UF_LIMIT_DATA, /* as RLIMIT_DATA: heap and private writable mappings */
-    UF_LIMIT_AS    /* as RLIMIT_AS: everything mapped in the space */
+    UF_LIMIT_DATA,     /* as RLIMIT_DATA: heap and private writable mappings */
+    UF_LIMIT_AS,       /* as RLIMIT_AS: everything mapped in the space */
+    UF_LIMIT_STACK,    /* as RLIMIT_STACK: each MAP_GROWSDOWN mapping */
+    UF_LIMIT_MEMLOCK,  /* as RLIMIT_MEMLOCK: what is locked */
+    UF_LIMIT_MAP_COUNT /* as vm.max_map_count: mappings, not bytes */
 };
 
-/* Sets / reads a limit in bytes. Lowering it below what is in use is allowed,
- * as with setrlimit(2): only growth is refused. -EINVAL: no such limit, or no
- * live space. */
+/* Sets / reads a limit in bytes (mappings for UF_LIMIT_MAP_COUNT). Lowering it
+ * below what is in use is allowed, as with setrlimit(2): only growth is
+ * refused. -EINVAL: no such limit, or no live space. */
 int uf_space_set_limit(struct uf_space *space, enum uf_limit which,
                        uint64_t bytes);
 int uf_space_get_limit(struct uf_space *space, enum uf_limit which,
@@ -312,8 +325,21 @@ struct uf_vma_info {
     const char *pager; /* its name; valid during the call */
 };
 
-#define UF_VMA_HEAP   0x1u
-#define UF_VMA_LOCKED 0x2u
+#define UF_VMA_HEAP        0x1u  /* holds part of the heap */
+#define UF_VMA_LOCKED      0x2u  /* mlock */
+#define UF_VMA_SHARED      0x4u  /* MAP_SHARED */
+#define UF_VMA_GROWSDOWN   0x8u  /* MAP_GROWSDOWN */
+#define UF_VMA_KERNEL      0x10u /* served by the kernel: a file, or shared */
+#define UF_VMA_LOCKONFAULT 0x20u /* locked as touched */
+#define UF_VMA_NORESERVE   0x40u /* MAP_NORESERVE */
+#define UF_VMA_DONTFORK    0x80u /* from here: MADV_* */
+#define UF_VMA_WIPEONFORK  0x100u
+#define UF_VMA_DONTDUMP    0x200u
+#define UF_VMA_HUGEPAGE    0x400u
+#define UF_VMA_NOHUGEPAGE  0x800u
+#define UF_VMA_MERGEABLE   0x1000u
+#define UF_VMA_SEQUENTIAL  0x2000u
+#define UF_VMA_RANDOM      0x4000u
 
 /*
  * uf_space_walk: calls visit for each mapping in address order until it returns

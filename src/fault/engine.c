@@ -258,6 +258,21 @@ static void remove_locked(struct uf_engine *engine, struct uf_space *space)
 /* Ever made; a space's number tells it from a later one at its address. */
 static _Atomic uint64_t attachments;
 
+int engine_ready_for_pager(struct uf_space *space, struct uf_pager *pager)
+{
+    int err = 0;
+
+    if (pager == pager_zero() || atomic_load(&space->has_pagers))
+        return 0;
+    if (space->engine)
+        err = engine_give_buffers(space->engine);
+    if (!err && space->engine)
+        err = engine_start_handlers(space->engine, 2);
+    if (!err)
+        atomic_store(&space->has_pagers, true);
+    return err;
+}
+
 int engine_attach(struct uf_engine *engine, struct uf_space *space)
 {
     struct range mapped = space_registrable(space);

@@ -105,6 +105,10 @@ int engine_destroy(struct uf_engine *engine);
 /* Registers the space's mapped range and begins to serve it. 0 or -errno. */
 int engine_attach(struct uf_engine *engine, struct uf_space *space);
 
+/* Before a mapping of the space gets `pager`: handlers that can run its fill. 0
+ * or -errno. */
+int engine_ready_for_pager(struct uf_space *space, struct uf_pager *pager);
+
 /*
  * Stops serving: when it returns no fault of the space is under way, a
  * RESERVED region is unmapped (threads that waited get SIGSEGV), a NATIVE one

@@ -9,6 +9,7 @@
 #include "base/slab.h"
 #include "fault/install.h"
 #include "fault/window.h"
+#include "mm/map.h"
 #include "pager/pager.h"
 
 #define NS_PER_MS 1000000ull
@@ -41,7 +42,7 @@ void fault_server_destroy(struct fault_server *server)
 bool fault_runs_user_code(const struct uf_space *space)
 {
     return space->config.on_error || space->config.on_fault ||
-           space->heap_pager != pager_zero();
+           atomic_load(&space->has_pagers);
 }
 
 /* From here on pages may appear that are not counted yet. */
@@ -122,6 +123,7 @@ static struct fault_result refuse(struct uf_space *space,
         rwlock_release(&space->map_lock);
         return ended(fault, UF_OUTCOME_STALE, 0);
     }
+    atomic_store(&space->has_refused, true);
     r = install_refusal(space->region.uffd, page);
     if (r.verdict == INSTALL_REFUSED)
         region_forbid(&space->region, page);
@@ -248,14 +250,39 @@ static bool look_up_locked(struct uf_space *space, const struct fault *fault,
     if (atomic_load(&space->dying))
         return false;
     vma = vma_set_lookup(&space->vmas, fault->addr);
-    if (!vma)
+    if (!vma || (vma->flags & VMA_HOST))
         return false;
     ret->window =
         window_choose(&policy, fault->addr, vma_range(vma), &space->resident);
+    if (space->has_guards) {
+        if (resident_test(&space->guards, fault->addr))
+            return false;
+        /* A copy would silently replace the guard. */
+        ret->window = resident_hole(&space->guards, fault->addr, ret->window);
+    }
     ret->pager = vma->pager;
     ret->offset = vma_offset_at(vma, ret->window.start);
     ret->generation = vma->generation;
     return true;
+}
+
+/* Takes the map lock and looks up; where nothing is mapped, a stack may grow
+ * down to the touch. */
+static bool look_up_or_grow(struct uf_space *space, const struct fault *fault,
+                            struct found *ret)
+{
+    bool tried = false;
+
+    for (;;) {
+        rwlock_take_read(&space->map_lock);
+        if (look_up_locked(space, fault, ret))
+            return true;
+        if (tried || space->pages.stack == 0 || atomic_load(&space->dying))
+            return false;
+        rwlock_release(&space->map_lock);
+        tried = true;
+        stack_grow(space, fault->addr);
+    }
 }
 
 /* The window again after a fill: what of [filled) is still the same mapping.
@@ -398,8 +425,7 @@ struct fault_result fault_resolve(struct uf_space *space,
     struct found found;
 
     CHECK(lock_none_held());
-    rwlock_take_read(&space->map_lock);
-    if (!look_up_locked(space, fault, &found)) {
+    if (!look_up_or_grow(space, fault, &found)) {
         unsettle(space);
         rwlock_release(&space->map_lock);
         return ended(fault, UF_OUTCOME_STALE, 0);

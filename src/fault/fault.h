@@ -129,7 +129,20 @@ bool fault_release_self_touch(struct self_touch *touch, struct uf_space *space,
  */
 bool fault_revoke_self_touch(struct self_touch *touch, const char *pager);
 
-/* uf_populate. */
-int fault_populate(struct uf_space *space, struct range range);
+/* How a range is made resident. */
+enum populate_mode {
+    POPULATE_AUTO, /* mm_populate: as each mapping can be touched; no holes */
+    POPULATE_READ, /* MADV_POPULATE_READ */
+    POPULATE_WRITE /* MADV_POPULATE_WRITE */
+};
+
+/*
+ * Makes [range) resident in the calling thread. `go_on`: past what cannot be
+ * had. 0, or the -errno of the first such: -EFAULT no page for it, -EINVAL the
+ * mapping may not be touched so, -ENOMEM not mapped.
+ * Requires: page-aligned; not a handler thread; no lock held.
+ */
+int fault_populate(struct uf_space *space, struct range range,
+                   enum populate_mode mode, bool go_on);
 
 #endif

@@ -158,13 +158,11 @@ static void close_space(struct uf_space *space)
 
 static bool serve_again(struct uf_engine *engine, struct uf_space *space)
 {
-    struct range mapped = space_registrable(space);
-
-    if (!range_is_empty(mapped) &&
-        uffd_register(&engine->uffd, mapped).err != 0)
-        return false;
     space->region.uffd = &engine->uffd;
-    return true;
+    if (space_register(space) == 0)
+        return true;
+    space->region.uffd = NULL;
+    return false;
 }
 
 /* What the child keeps of one space. True: it stays with the engine. */
@@ -176,6 +174,7 @@ static bool inherit(struct uf_engine *engine, struct uf_space *space,
         atomic_store(&space->magic, 0);
         return false;
     case UF_FORK_ENGINE:
+        space_inherit(space);
         if (engine_runs && serve_again(engine, space))
             return true;
         if (space->heap_pager != pager_zero()) {
@@ -184,6 +183,7 @@ static bool inherit(struct uf_engine *engine, struct uf_space *space,
         }
         break;
     default:
+        space_inherit(space);
         break;
     }
     space->engine = NULL; /* the kernel serves zeros */

@@ -16,11 +16,8 @@
 #include "base/check.h"
 #include "fault/install.h"
 #include "fault/window.h"
+#include "mm/advice.h"
 #include "pager/pager.h"
-
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23
-#endif
 
 /* Drops the page of zeros if its VMA should have had other bytes. */
 static void take_back(struct self_touch_page *given)
@@ -136,26 +133,42 @@ bool fault_revoke_self_touch(struct self_touch *touch, const char *pager)
     return true;
 }
 
-/* The next page of [range) that is mapped and not resident: its address, or
- * range.end; -ENOMEM at a page that is not mapped. */
+/* ---- Populating a range ------------------------------------------------ */
+
+/* A mapping's part of the range, good without the lock. */
+struct part {
+    struct range range;
+    uint32_t flags; /* VMA_* */
+};
+
+/* The first mapping that ends above addr. */
+static bool find_part(struct uf_space *space, struct range left,
+                      struct part *ret)
+{
+    const struct vma *v;
+
+    rwlock_take_read(&space->map_lock);
+    v = vma_set_find_intersection(&space->vmas, left);
+    if (v)
+        *ret = (struct part){range_clip(vma_range(v), left), v->flags};
+    rwlock_release(&space->map_lock);
+    return v != NULL;
+}
+
+/* The first page of [range) that is not resident, or range.end. -EFAULT: it is
+ * a guard, which nothing populates. */
 static int next_absent(struct uf_space *space, struct range range,
                        uintptr_t *ret_addr)
 {
     uintptr_t addr = range.start;
-    struct vma *vma = NULL;
     int err = 0;
 
     rwlock_take_read(&space->map_lock);
-    for (; addr < range.end; addr += page_size()) {
-        if (!vma || addr >= vma->end)
-            vma = vma_set_lookup(&space->vmas, addr);
-        if (!vma) {
-            err = -ENOMEM;
-            break;
-        }
-        if (!resident_test(&space->resident, addr))
-            break;
-    }
+    while (addr < range.end && resident_test(&space->resident, addr))
+        addr += page_size();
+    if (addr < range.end && space->has_guards &&
+        resident_test(&space->guards, addr))
+        err = -EFAULT;
     rwlock_release(&space->map_lock);
     *ret_addr = addr;
     return err;
@@ -168,11 +181,11 @@ static void pause_ns(uint64_t ns)
     nanosleep(&ts, NULL);
 }
 
-/* One page (and its window) as a write touch would bring it in. */
+/* One page (and its window) as a touch would bring it in. */
 static int populate_one(struct uf_space *space, struct fault_server *server,
-                        uintptr_t addr)
+                        uintptr_t addr, bool write)
 {
-    struct fault fault = {.addr = addr, .flags = UF_FAULT_WRITE};
+    struct fault fault = {.addr = addr, .flags = write ? UF_FAULT_WRITE : 0};
     struct fault_result r;
 
     for (;;) {
@@ -194,50 +207,97 @@ static int populate_one(struct uf_space *space, struct fault_server *server,
     return 0;
 }
 
-/* Without an engine (a forked child) the kernel serves the memory. */
-static int populate_by_kernel(struct uf_space *space, struct range range)
+/* What the kernel serves, or may finish: a shared page of zeros becomes a page
+ * of its own under MADV_POPULATE_WRITE. */
+static int populate_by_kernel(const struct part *part, bool write)
 {
-    struct range mapped;
-    int err = 0;
+    if (madvise((void *)part->range.start, range_len(part->range),
+                write ? MADV_POPULATE_WRITE : MADV_POPULATE_READ) == 0)
+        return 0;
+    return errno == EINVAL ? -EFAULT : -errno;
+}
 
-    rwlock_take_read(&space->map_lock);
-    mapped = space_registrable(space);
-    if (space->region.kind == REGION_RESERVED)
-        mapped.end = align_up(space->brk, page_size());
-    rwlock_release(&space->map_lock);
-    if (!range_covers(mapped, range))
-        err = -ENOMEM;
-    range = range_clip(range, mapped);
-    if (!range_is_empty(range) &&
-        madvise((void *)range.start, range_len(range), MADV_POPULATE_WRITE) < 0)
-        return -errno;
+static int populate_part(struct uf_space *space, struct fault_server *server,
+                         const struct part *part, bool write)
+{
+    uintptr_t addr = part->range.start;
+    int err;
+
+    if (!space->region.uffd || (part->flags & VMA_HOST))
+        return populate_by_kernel(part, write);
+    for (;;) {
+        struct range left = {addr, part->range.end};
+
+        err = next_absent(space, left, &addr);
+        if (err || addr >= part->range.end)
+            break;
+        err = populate_one(space, server, addr, write);
+        if (err)
+            return err;
+        addr += page_size();
+    }
+    if (!err && write)
+        populate_by_kernel(part, true); /* as well as it can */
     return err;
 }
 
-int fault_populate(struct uf_space *space, struct range range)
+/* How `mode` touches a mapping. 0, or the -errno of what it may not. */
+static int decide(const struct part *part, enum populate_mode mode,
+                  bool *ret_write)
 {
-    struct fault_server server = {.defer_limit_ns = 10000000000ull};
-    uintptr_t addr = range.start;
+    uint32_t flags = part->flags;
+
+    switch (mode) {
+    case POPULATE_AUTO:
+        /* populate_vma_page_range: a private page is copied now, not later. */
+        *ret_write = (flags & (VMA_WRITE | VMA_SHARED)) == VMA_WRITE;
+        return (flags & VMA_PROT) ? 0 : -EFAULT;
+    case POPULATE_READ:
+        *ret_write = false;
+        return (flags & (VMA_READ | VMA_WRITE)) ? 0 : -EINVAL;
+    case POPULATE_WRITE:
+        *ret_write = true;
+        return (flags & VMA_WRITE) ? 0 : -EINVAL;
+    }
+    return -EINVAL;
+}
+
+static int populate_range(struct uf_space *space, struct fault_server *server,
+                          struct range range, enum populate_mode mode,
+                          bool go_on)
+{
+    struct range left = range;
+    struct part part;
     int err;
 
-    if (!space->region.uffd)
-        return populate_by_kernel(space, range);
-    if (fault_runs_user_code(space)) {
+    for (; find_part(space, left, &part); left.start = part.range.end) {
+        bool write;
+
+        if (mode != POPULATE_AUTO && part.range.start > left.start)
+            return -ENOMEM;
+        if (mode == POPULATE_AUTO && (part.flags & VMA_LOCKONFAULT))
+            continue;
+        err = decide(&part, mode, &write);
+        if (!err)
+            err = populate_part(space, server, &part, write);
+        if (err && !go_on)
+            return err;
+    }
+    return mode != POPULATE_AUTO && left.start < range.end ? -ENOMEM : 0;
+}
+
+int fault_populate(struct uf_space *space, struct range range,
+                   enum populate_mode mode, bool go_on)
+{
+    struct fault_server server = {.defer_limit_ns = 10000000000ull};
+    int err;
+
+    if (space->region.uffd && fault_runs_user_code(space)) {
         err = fault_server_init(&server);
         if (err)
             return err;
     }
-    for (;;) {
-        struct range left = {addr, range.end};
-
-        err = next_absent(space, left, &addr);
-        if (err || addr >= range.end)
-            break;
-        err = populate_one(space, &server, addr);
-        if (err)
-            break;
-        addr += page_size();
-    }
+    err = populate_range(space, &server, range, mode, go_on);
     fault_server_destroy(&server);
     return err;
 }

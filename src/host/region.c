@@ -4,9 +4,17 @@
 
 #include <errno.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #ifndef MAP_FIXED_NOREPLACE
 #define MAP_FIXED_NOREPLACE 0x100000
+#endif
+#ifndef MREMAP_DONTUNMAP
+#define MREMAP_DONTUNMAP 4
+#endif
+#ifndef MLOCK_ONFAULT
+#define MLOCK_ONFAULT 1
 #endif
 
 static int or_errno(int rc)
@@ -36,6 +44,31 @@ static int map_exactly(uintptr_t address, size_t len_bytes, int prot, int flags)
     return 0;
 }
 
+static int undo_reserve(struct region *region, int err)
+{
+    region_release(region);
+    return err;
+}
+
+/*
+ * The kernel joins two of its VMAs only if they share an anon_vma, which each
+ * gets at its first write fault: pieces opened apart would stay apart for ever
+ * when closed again. One write before the first split gives the reservation one
+ * for all, so the host's VMAs are as many as protections need.
+ */
+static int share_one_anon_vma(struct region *region)
+{
+    char *first = at(region->range.start);
+
+    if (mprotect(first, page_size(), PROT_READ | PROT_WRITE) == 0) {
+        *(volatile char *)first = 0;
+        if (mprotect(first, page_size(), PROT_NONE) == 0 &&
+            madvise(first, page_size(), MADV_DONTNEED) == 0)
+            return 0;
+    }
+    return undo_reserve(region, -errno);
+}
+
 int region_reserve(struct region *region, uintptr_t address, size_t len_bytes)
 {
     void *p = at(address);
@@ -51,18 +84,16 @@ int region_reserve(struct region *region, uintptr_t address, size_t len_bytes)
     }
     if (err)
         return err;
-    region->kind = REGION_RESERVED;
-    region->range.start = (uintptr_t)p;
-    region->range.end = (uintptr_t)p + len_bytes;
-    region->uffd = NULL;
-    return 0;
+    *region = (struct region){
+        .kind = REGION_RESERVED,
+        .range = {(uintptr_t)p, (uintptr_t)p + len_bytes},
+    };
+    return share_one_anon_vma(region);
 }
 
 void region_native(struct region *region, struct range range)
 {
-    region->kind = REGION_NATIVE;
-    region->range = range;
-    region->uffd = NULL;
+    *region = (struct region){.kind = REGION_NATIVE, .range = range};
 }
 
 void region_release(struct region *region)
@@ -120,8 +151,13 @@ int region_open(struct region *region, struct range part)
 {
     if (region->kind == REGION_NATIVE)
         return open_native(region, part);
-    return or_errno(
-        mprotect(at(part.start), range_len(part), PROT_READ | PROT_WRITE));
+    if (!range_is_empty(region->lost)) {
+        int err = region_recover(region, part);
+
+        if (err)
+            return err;
+    }
+    return region_protect(region, part, PROT_READ | PROT_WRITE);
 }
 
 int region_close(struct region *region, struct range part)
@@ -149,6 +185,7 @@ int region_forbid(struct region *region, struct range part)
 
 int region_dontfork(struct region *region)
 {
+    region->dontfork = true;
     return or_errno(madvise(at(region->range.start), range_len(region->range),
                             MADV_DONTFORK));
 }
@@ -156,4 +193,86 @@ int region_dontfork(struct region *region)
 int region_residency(struct range part, unsigned char *ret_vec)
 {
     return or_errno(mincore(at(part.start), range_len(part), ret_vec));
+}
+
+/* ---- RESERVED regions only --------------------------------------------- */
+
+int region_keep_from_children(const struct region *region, struct range part)
+{
+    if (!region->dontfork)
+        return 0;
+    return or_errno(madvise(at(part.start), range_len(part), MADV_DONTFORK));
+}
+
+int region_register(struct region *region, struct range part)
+{
+    return region->uffd ? uffd_register(region->uffd, part).err : 0;
+}
+
+static int reserve_again(struct region *region, struct range part)
+{
+    int err = 0;
+
+    if (mmap(at(part.start), range_len(part), PROT_NONE,
+             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1,
+             0) == MAP_FAILED)
+        return -errno;
+    err = region_keep_from_children(region, part);
+    return err ? err : region_register(region, part);
+}
+
+static void note_lost(struct region *region, struct range part)
+{
+    struct range *lost = &region->lost;
+
+    if (range_is_empty(*lost))
+        *lost = part;
+    lost->start = part.start < lost->start ? part.start : lost->start;
+    lost->end = part.end > lost->end ? part.end : lost->end;
+}
+
+int region_recover(struct region *region, struct range part)
+{
+    struct range lost = range_clip(part, region->lost);
+    int err = range_is_empty(lost) ? 0 : reserve_again(region, lost);
+
+    if (!err && range_covers(lost, region->lost))
+        region->lost = (struct range){0, 0};
+    return err;
+}
+
+int region_renew(struct region *region, struct range part)
+{
+    int err = reserve_again(region, part);
+
+    if (err)
+        note_lost(region, part);
+    return err;
+}
+
+int region_protect(struct region *region, struct range part, int prot)
+{
+    (void)region;
+    return or_errno(mprotect(at(part.start), range_len(part), prot));
+}
+
+int region_advise(struct region *region, struct range part, int advice)
+{
+    (void)region;
+    return or_errno(madvise(at(part.start), range_len(part), advice));
+}
+
+int region_lock(struct region *region, struct range part, bool locked)
+{
+    (void)region;
+    if (!locked)
+        return or_errno(munlock(at(part.start), range_len(part)));
+    return or_errno((int)syscall(SYS_mlock2, at(part.start), range_len(part),
+                                 MLOCK_ONFAULT));
+}
+
+int region_sync(struct region *region, struct range part, int flags)
+{
+    (void)region;
+    return or_errno(msync(at(part.start), range_len(part), flags));
 }

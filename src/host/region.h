@@ -8,7 +8,9 @@
  *   RESERVED  [base ......................... end)   one mmap, PROT_NONE,
  * NORESERVE [open RW][closed PROT_NONE ........)   registered once, as a whole
  *     open = mprotect(RW); close = mprotect(NONE) + MADV_DONTNEED. What is not
- *     open is a SIGSEGV from the kernel, needing no code of ours.
+ *     open is a SIGSEGV from the kernel, needing no code of ours. A part that
+ *     the host gave a state of its own (a file, a lock, advice, a move) is
+ *     reserved and registered anew when it goes (region_renew).
  *
  *   NATIVE    [start_brk ... mapped ...)  nothing   the process's own heap,
  * where the kernel would have it: open = mmap(NOREPLACE) + register; close =
@@ -19,6 +21,9 @@
 #ifndef UF_HOST_REGION_H
 #define UF_HOST_REGION_H
 
+#include <stdbool.h>
+#include <sys/types.h>
+
 #include "base/range.h"
 #include "host/uffd.h"
 
@@ -26,8 +31,12 @@ enum region_kind { REGION_RESERVED, REGION_NATIVE };
 
 struct region {
     enum region_kind kind;
+    bool dontfork; /* region_dontfork was called: holds for new pieces too */
     struct range range;
     struct uffd *uffd; /* NULL while served by nobody (new, or forked) */
+    /* Hull of what could not be reserved or registered again. It is closed, and
+     * tried again before it is opened. Nearly always empty. */
+    struct range lost;
 };
 
 /* Reserves len_bytes at `address` (0: anywhere). 0, -EEXIST (taken), -ENOMEM,
@@ -44,6 +53,64 @@ void region_release(struct region *region);
  * Requires: page-aligned, inside; close: all of it is open. */
 int region_open(struct region *region, struct range part);
 int region_close(struct region *region, struct range part);
+
+/* ---- RESERVED regions only ---- */
+
+/* The protection of [part), PROT_*. 0 or -errno; after an error the protection
+ * of each page is the old or the new one. */
+int region_protect(struct region *region, struct range part, int prot);
+
+/*
+ * Makes [part) as new: reserved, closed, empty, registered, whatever was there.
+ * 0 or -errno; after an error it is closed all the same, and will be tried
+ * again when it is opened. Requires: closed already by region_protect, since a
+ * touch between two steps must find nothing.
+ */
+int region_renew(struct region *region, struct range part);
+
+/* What of [part), which is to be opened, region_renew could not do is done now.
+ * Its contents go. 0 or -errno. */
+int region_recover(struct region *region, struct range part);
+
+/* Maps a descriptor over [part): the kernel serves it. 0 or -errno: as before
+ * (kernels before 6.12: perhaps empty and closed). */
+int region_map_fd(struct region *region, struct range part, int prot, int flags,
+                  int fd, off_t offset_bytes);
+
+/*
+ * Moves the pages of [from) to [to.start ...), which becomes one with what
+ * mremap(2) moves: its protection is that of `from`, whose own mapping stays,
+ * empty. 0 or -errno, nothing changed. Requires: equal lengths, no overlap.
+ */
+int region_move(struct region *region, struct range from, struct range to);
+
+/* The same for what the kernel serves, longer at its new place. */
+int region_move_longer(struct region *region, struct range from,
+                       struct range to);
+
+/* A second mapping of the shared memory at `from`, at [to). */
+int region_copy_shared(struct region *region, uintptr_t from, struct range to);
+
+/* Lengthens what the kernel serves from old_len to [whole), over the closed
+ * reservation. 0 or -errno; -EEXIST: a mapping of another thread's has got into
+ * [whole) beyond old_len. */
+int region_lengthen(struct region *region, struct range whole, size_t old_len,
+                    bool shared);
+
+/* MADV_DONTFORK on a new piece of a region that has it. */
+int region_keep_from_children(const struct region *region, struct range part);
+
+/* Registers [part) with the region's userfaultfd, if it has one. */
+int region_register(struct region *region, struct range part);
+
+/* madvise(2) with an advice that changes nothing we count. 0 or -errno. */
+int region_advise(struct region *region, struct range part, int advice);
+
+/* Pins pages of [part) as they come (mlock2(2), MLOCK_ONFAULT), or no more. */
+int region_lock(struct region *region, struct range part, bool locked);
+
+/* msync(2) of a part that maps a file. */
+int region_sync(struct region *region, struct range part, int flags);
 
 /* Forgets the contents of [part) (MADV_DONTNEED). 0 or -errno. */
 int region_drop(struct region *region, struct range part);

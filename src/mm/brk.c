@@ -15,7 +15,7 @@
  * even when it would shrink an already too large heap... but only then, since
  * a lower break is never checked against anything else.
  */
-#include "mm/space.h"
+#include "mm/map.h"
 
 #include <errno.h>
 #include <sys/mman.h>
@@ -28,46 +28,38 @@ static void set_brk(struct uf_space *space, uintptr_t brk)
     space->brk = brk;
     GAUGE_SET(space->counters, brk, brk);
     gauge_peak(&space->counters->brk_peak, brk);
-    GAUGE_SET(space->counters, map_count, space->vmas.count);
 }
 
 /* Unmaps [gone), the pages above a lowered break. 0 or -errno. */
 static int shrink_locked(struct uf_space *space, struct range gone)
 {
-    struct vma *heap = vma_set_find(&space->vmas, gone.start);
-    struct vma like;
-    size_t dropped;
     int err;
 
-    if (!heap || heap->start >= gone.end)
+    if (!vma_set_find_intersection(&space->vmas, gone))
         return -EINVAL; /* no heap there: the kernel leaves the break too */
-    like = *heap;
     err = vma_set_reserve(&space->vmas, 1);
-    if (err)
-        return err;
-    err = region_close(&space->region, gone);
-    if (err)
-        return err;
-    vma_set_remove(&space->vmas, gone, ++space->generation);
-    limits_account_locked(space, -(ssize_t)(range_len(gone) / page_size()),
-                          &like);
-    dropped = resident_clear(&space->resident, gone);
-    GAUGE_SUB(space->counters, resident, dropped);
-    COUNT_ADD(space->counters, pages_dropped, dropped);
-    COUNT(space->counters, brk_shrunk);
-    return 0;
+    if (!err)
+        err = map_close_locked(space, gone);
+    if (!err)
+        COUNT(space->counters, brk_shrunk);
+    return err;
 }
 
 /* True if [part) and one guard page above it are free; as the kernel, without
- * the guard where the space ends. */
+ * the guard where the space ends, and with a stack's own. */
 static bool room_for(const struct uf_space *space, struct range part)
 {
-    struct vma *next;
+    const struct vma *next;
+    size_t guard = page_size();
 
     if (!range_covers(space->region.range, part))
         return false;
     next = vma_set_find(&space->vmas, part.start);
-    return !next || part.end + page_size() <= next->start;
+    if (!next)
+        return true;
+    if (next->flags & VMA_GROWSDOWN)
+        guard += stack_guard_bytes();
+    return next->start >= guard && part.end <= next->start - guard;
 }
 
 /* Maps [part), the pages below a raised break. 0 or -errno. */
@@ -77,28 +69,32 @@ static int grow_locked(struct uf_space *space, struct range part)
     struct vma vma = {
         .start = part.start,
         .end = part.end,
-        .prot = PROT_READ | PROT_WRITE,
-        .flags = VMA_HEAP |
-                 ((space->config.flags & UF_SPACE_LOCKED) ? VMA_LOCKED : 0),
+        .flags = VMA_READ | VMA_WRITE | space->def_flags,
         .pager = space->heap_pager,
         .offset = part.start - space->region.range.start,
     };
     int err;
 
     if (!room_for(space, part) ||
-        !limits_allow_pages_locked(space, npages, true))
+        !limits_allow_locking_locked(space, npages, vma.flags) ||
+        !limits_allow_pages_locked(space, npages, vma.flags) ||
+        space->vmas.count > space->limit_map_count)
         return -ENOMEM;
     err = vma_set_reserve(&space->vmas, 1);
     if (err)
         return err;
     err = region_open(&space->region, part);
+    if (!err && (vma.flags & VMA_LOCKED)) {
+        err = region_lock(&space->region, part, true);
+        if (err)
+            region_close(&space->region, part);
+    }
     if (err)
         return err;
     /* Not a new one: growing takes no page away, and fills under way in the
      * heap that it merges with stay good. */
     vma.generation = space->generation;
-    vma_set_insert(&space->vmas, &vma);
-    limits_account_locked(space, (ssize_t)npages, &vma);
+    map_insert_locked(space, &vma);
     COUNT(space->counters, brk_grown);
     return 0;
 }
@@ -129,7 +125,6 @@ static int move_locked(struct uf_space *space, uintptr_t brk,
     }
     if (!err)
         set_brk(space, brk);
-    CHECK_DEEP(space_is_valid(space));
     return err;
 }
 
@@ -148,9 +143,9 @@ uintptr_t space_brk(struct uf_space *space, uintptr_t brk,
     uintptr_t now;
 
     *ret_grown = (struct range){0, 0};
-    rwlock_take_write(&space->map_lock);
+    map_lock(space);
     now = brk_locked(space, brk, ret_grown);
-    rwlock_release(&space->map_lock);
+    map_unlock(space);
     return now;
 }
 
@@ -164,13 +159,13 @@ intptr_t space_sbrk(struct uf_space *space, intptr_t increment,
     bool wraps;
 
     *ret_grown = (struct range){0, 0};
-    rwlock_take_write(&space->map_lock);
+    map_lock(space);
     old = space->brk;
     want = old + (uintptr_t)increment;
     wraps =
         increment > 0 ? want < old : old < (uintptr_t)0 - (uintptr_t)increment;
     if (increment != 0 && (wraps || brk_locked(space, want, ret_grown) < want))
         old = (uintptr_t)-ENOMEM;
-    rwlock_release(&space->map_lock);
+    map_unlock(space);
     return (intptr_t)old;
 }

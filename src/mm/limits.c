@@ -4,7 +4,7 @@
  * counts as data, and which limit is looked at first (the order decides
  * nothing for the answer, both are -ENOMEM, but it is kept).
  */
-#include "mm/space.h"
+#include "mm/map.h"
 
 #include <errno.h>
 #include <sys/mman.h>
@@ -21,28 +21,71 @@ static uint64_t pages_of(uint64_t limit_bytes)
     return limit_bytes / page_size();
 }
 
-bool limits_allow_pages_locked(const struct uf_space *space, size_t npages,
-                               bool data)
+/* is_data_mapping, is_stack_mapping, is_exec_mapping of mm/internal.h. */
+static bool is_data(uint32_t flags)
 {
-    if (space->total_vm + npages > pages_of(space->limit_as))
-        return false;
-    return !data || space->data_vm + npages <= pages_of(space->limit_data);
+    return (flags & (VMA_WRITE | VMA_SHARED | VMA_GROWSDOWN)) == VMA_WRITE;
 }
 
-void limits_account_locked(struct uf_space *space, ssize_t npages,
-                           const struct vma *like)
+static bool is_exec(uint32_t flags)
+{
+    return (flags & (VMA_EXEC | VMA_WRITE | VMA_GROWSDOWN)) == VMA_EXEC;
+}
+
+bool limits_allow_pages_locked(const struct uf_space *space, size_t npages,
+                               uint32_t flags)
+{
+    if (space->pages.total + npages > pages_of(space->limit_as))
+        return false;
+    return !is_data(flags) ||
+           space->pages.data + npages <= pages_of(space->limit_data);
+}
+
+bool limits_allow_locking_locked(const struct uf_space *space, size_t npages,
+                                 uint32_t flags)
+{
+    return !(flags & VMA_LOCKED) ||
+           space->pages.locked + npages <= pages_of(space->limit_memlock);
+}
+
+bool limits_can_lock_locked(const struct uf_space *space)
+{
+    return space->limit_memlock != 0;
+}
+
+void limits_count_pages(struct vm_pages *pages, ssize_t npages, uint32_t flags)
 {
     size_t n = (size_t)npages; /* negative: wraps, and adds up all the same */
 
-    space->total_vm += n;
-    if (like->prot & PROT_WRITE)
-        space->data_vm += n;
-    if (like->flags & VMA_LOCKED)
-        space->locked_vm += n;
-    GAUGE_SET(space->counters, total_vm, space->total_vm);
-    gauge_peak(&space->counters->total_vm_peak, space->total_vm);
-    GAUGE_SET(space->counters, data_vm, space->data_vm);
-    GAUGE_SET(space->counters, locked_vm, space->locked_vm);
+    pages->total += n;
+    if (is_data(flags))
+        pages->data += n;
+    if (is_exec(flags))
+        pages->exec += n;
+    if (flags & VMA_GROWSDOWN)
+        pages->stack += n;
+    if (flags & VMA_SHARED)
+        pages->shared += n;
+    if (flags & VMA_LOCKED)
+        pages->locked += n;
+}
+
+void limits_account_locked(struct uf_space *space, ssize_t npages,
+                           uint32_t flags)
+{
+    const struct vm_pages *p = &space->pages;
+    struct counters *c = space->counters;
+
+    limits_count_pages(&space->pages, npages, flags);
+    GAUGE_SET(c, total_vm, p->total);
+    gauge_peak(&c->total_vm_peak, p->total);
+    GAUGE_SET(c, data_vm, p->data);
+    gauge_peak(&c->data_vm_peak, p->data);
+    GAUGE_SET(c, exec_vm, p->exec);
+    GAUGE_SET(c, stack_vm, p->stack);
+    GAUGE_SET(c, shared_vm, p->shared);
+    GAUGE_SET(c, locked_vm, p->locked);
+    gauge_peak(&c->locked_vm_peak, p->locked);
 }
 
 static uint64_t *limit_of(struct uf_space *space, enum uf_limit which)
@@ -52,6 +95,12 @@ static uint64_t *limit_of(struct uf_space *space, enum uf_limit which)
         return &space->limit_data;
     case UF_LIMIT_AS:
         return &space->limit_as;
+    case UF_LIMIT_STACK:
+        return &space->limit_stack;
+    case UF_LIMIT_MEMLOCK:
+        return &space->limit_memlock;
+    case UF_LIMIT_MAP_COUNT:
+        return &space->limit_map_count;
     }
     return NULL;
 }
@@ -59,12 +108,16 @@ static uint64_t *limit_of(struct uf_space *space, enum uf_limit which)
 int space_set_limit(struct uf_space *space, enum uf_limit which, uint64_t bytes)
 {
     uint64_t *limit = limit_of(space, which);
+    struct range hull;
 
     if (!limit)
         return -EINVAL;
-    rwlock_take_write(&space->map_lock);
+    map_lock(space);
+    hull = stack_hull_locked(space, space->region.range);
     *limit = bytes;
-    rwlock_release(&space->map_lock);
+    if (which == UF_LIMIT_STACK && space->pages.stack > 0)
+        stack_open_reach_locked(space, hull);
+    map_unlock(space);
     return 0;
 }
 

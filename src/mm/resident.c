@@ -93,6 +93,19 @@ size_t resident_clear(struct resident *r, struct range part)
     return changed;
 }
 
+bool resident_any(const struct resident *r, struct range part)
+{
+    size_t first = page_index(r, part.start), end = page_index(r, part.end);
+
+    if (atomic_load_explicit(&r->pages, memory_order_relaxed) == 0)
+        return false;
+    for (size_t w = first / WORD_BITS; w * WORD_BITS < end; w++)
+        if (atomic_load_explicit(&r->words[w], memory_order_relaxed) &
+            word_mask(w, first, end))
+            return true;
+    return false;
+}
+
 struct range resident_hole(const struct resident *r, uintptr_t addr,
                            struct range within)
 {

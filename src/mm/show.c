@@ -15,6 +15,38 @@
 
 #include "pager/pager.h"
 
+static bool holds_heap(const struct uf_space *space, const struct vma *v)
+{
+    return v->start < space->brk && v->end > space->start_brk;
+}
+
+/* VMA_* as UF_VMA_*. */
+static uint32_t info_flags(const struct uf_space *space, const struct vma *v)
+{
+    static const uint32_t names[][2] = {
+        {VMA_LOCKED, UF_VMA_LOCKED},
+        {VMA_SHARED, UF_VMA_SHARED},
+        {VMA_GROWSDOWN, UF_VMA_GROWSDOWN},
+        {VMA_HOST, UF_VMA_KERNEL},
+        {VMA_LOCKONFAULT, UF_VMA_LOCKONFAULT},
+        {VMA_NORESERVE, UF_VMA_NORESERVE},
+        {VMA_DONTCOPY, UF_VMA_DONTFORK},
+        {VMA_WIPEONFORK, UF_VMA_WIPEONFORK},
+        {VMA_DONTDUMP, UF_VMA_DONTDUMP},
+        {VMA_HUGEPAGE, UF_VMA_HUGEPAGE},
+        {VMA_NOHUGEPAGE, UF_VMA_NOHUGEPAGE},
+        {VMA_MERGEABLE, UF_VMA_MERGEABLE},
+        {VMA_SEQ_READ, UF_VMA_SEQUENTIAL},
+        {VMA_RAND_READ, UF_VMA_RANDOM},
+    };
+    uint32_t flags = holds_heap(space, v) ? UF_VMA_HEAP : 0;
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (v->flags & names[i][0])
+            flags |= names[i][1];
+    return flags;
+}
+
 /* The first VMA that ends above addr, as the visitor wants it. The pager is
  * referenced, so that its name outlives the lock. */
 static bool copy_next(struct uf_space *space, uintptr_t addr,
@@ -30,9 +62,8 @@ static bool copy_next(struct uf_space *space, uintptr_t addr,
             .size = sizeof(*ret),
             .start = v->start < addr ? addr : v->start,
             .end = v->end,
-            .prot = (int)v->prot,
-            .flags = ((v->flags & VMA_HEAP) ? UF_VMA_HEAP : 0) |
-                     ((v->flags & VMA_LOCKED) ? UF_VMA_LOCKED : 0),
+            .prot = vma_prot(v),
+            .flags = info_flags(space, v),
             .offset = v->offset + (v->start < addr ? addr - v->start : 0),
             .pager = v->pager->name,
         };

@@ -16,6 +16,9 @@
 #define LEN_MIN ((size_t)64 << 10)
 #define LEN_MAX ((size_t)64 << 40)
 
+/* sysctl vm.max_map_count as kernels come. */
+#define MAP_COUNT_DEFAULT 65530
+
 static struct slab_cache spaces = SLAB_CACHE("space", sizeof(struct uf_space));
 static struct slab_cache counter_blocks =
     SLAB_CACHE("counters", sizeof(struct counters));
@@ -43,7 +46,8 @@ static bool fork_policy_is_sound(const struct uf_space_opts *opts)
 int space_opts_check(const struct uf_space_opts *opts)
 {
     if (!opts || opts->size != sizeof(*opts) || opts->reserved != 0 ||
-        opts->window_pages > 512 || (opts->flags & ~UF_SPACE_LOCKED) != 0)
+        opts->window_pages > 512 ||
+        (opts->flags & ~(UF_SPACE_LOCKED | UF_SPACE_BOTTOM_UP)) != 0)
         return -EINVAL;
     if (!range_opts_are_sound(opts) || !fork_policy_is_sound(opts))
         return -EINVAL;
@@ -67,6 +71,7 @@ static void set_config(struct uf_space *space, const struct uf_space_opts *opts)
 {
     space->heap_pager =
         pager_ref(opts->heap_pager ? opts->heap_pager : pager_zero());
+    atomic_store(&space->has_pagers, space->heap_pager != pager_zero());
     space->config = (struct space_config){
         .window_pages = opts->window_pages ? opts->window_pages : 64,
         .flags = opts->flags,
@@ -77,6 +82,12 @@ static void set_config(struct uf_space *space, const struct uf_space_opts *opts)
     };
     space->limit_data = limit_or_none(opts->limit_data);
     space->limit_as = limit_or_none(opts->limit_as);
+    space->limit_stack = limit_or_none(opts->limit_stack);
+    space->limit_memlock = limit_or_none(opts->limit_memlock);
+    space->limit_map_count =
+        opts->limit_map_count ? opts->limit_map_count : MAP_COUNT_DEFAULT;
+    if (opts->flags & UF_SPACE_LOCKED)
+        space->def_flags = VMA_LOCKED;
 }
 
 static int make_region(struct uf_space *space,
@@ -130,8 +141,7 @@ static int adopt_native_heap(struct uf_space *space,
     struct vma vma = {
         .start = heap.start,
         .end = heap.end,
-        .prot = PROT_READ | PROT_WRITE,
-        .flags = VMA_HEAP,
+        .flags = VMA_READ | VMA_WRITE,
         .pager = space->heap_pager,
         .generation = ++space->generation,
     };
@@ -146,7 +156,7 @@ static int adopt_native_heap(struct uf_space *space,
         return err;
     vma_set_insert(&space->vmas, &vma);
     limits_account_locked(space, (ssize_t)(range_len(heap) / page_size()),
-                          &vma);
+                          vma.flags);
     note_resident(space, heap);
     return 0;
 }
@@ -222,6 +232,8 @@ void space_destroy(struct uf_space *space)
     thread_table_destroy(&space->threads);
     rwlock_destroy(&space->map_lock);
     resident_destroy(&space->resident);
+    if (space->has_guards)
+        resident_destroy(&space->guards);
     slab_free(&counter_blocks, space->own_counters);
     pager_unref(space->heap_pager);
     slab_free(&spaces, space);
@@ -272,29 +284,21 @@ struct range space_registrable(const struct uf_space *space)
 
 bool space_is_valid(const struct uf_space *space)
 {
-    uintptr_t heap_end = align_up(space->brk, page_size());
-    uintptr_t heap = space->start_brk;
-    size_t total = 0, data = 0, locked = 0, count = 0;
+    struct vm_pages sum = {0}, now = space->pages;
+    size_t count = 0;
 
     if (space->brk < space->start_brk)
         return false; /* S5 */
     for (struct vma *v = vma_set_find(&space->vmas, 0); v;
          v = vma_set_next(&space->vmas, v)) {
-        size_t npages = (v->end - v->start) / page_size();
-
         count++;
-        total += npages;
-        data += (v->prot & PROT_WRITE) ? npages : 0;
-        locked += (v->flags & VMA_LOCKED) ? npages : 0;
+        limits_count_pages(&sum, (ssize_t)((v->end - v->start) / page_size()),
+                           v->flags);
         if (!range_covers(space->region.range, vma_range(v)))
             return false; /* S1 */
-        if (v->flags & VMA_HEAP) {
-            if (v->start != heap)
-                return false; /* S2 */
-            heap = v->end;
-        }
     }
-    return heap == heap_end && total == space->total_vm &&
-           data == space->data_vm && locked == space->locked_vm &&
+    return sum.total == now.total && sum.data == now.data &&
+           sum.exec == now.exec && sum.stack == now.stack &&
+           sum.shared == now.shared && sum.locked == now.locked &&
            count == space->vmas.count && vma_set_is_valid(&space->vmas);
 }

@@ -4,14 +4,16 @@
  * mm_struct of ufault.
  *
  *     base                                                         base + len
- *     |  heap VMA, open (RW)        |  outside every VMA: closed (PROT_NONE)  |
- *     start_brk                     brk, rounded up to a page
+ *     |  heap VMA, open (RW)  |  closed (PROT_NONE)  | mmap |   closed | mmap |
+ *     start_brk               brk, rounded up to a page
  *
  * Invariants (space_is_valid checks them in checking builds):
  *   S1. Every VMA lies inside the region; no two overlap; none is empty.
- *   S2. [start_brk, align_up(brk)) is exactly the heap's VMAs.
- *   S3. total_vm, data_vm, locked_vm and map_count agree with the VMAs.
- *   S4. A page outside every VMA is not resident and not open.
+ *   S2. The heap is what is mapped in [start_brk, align_up(brk)): as in the
+ *       kernel it is a range, and a program may unmap parts of it.
+ *   S3. total_vm, data_vm, ... and map_count agree with the VMAs.
+ *   S4. A page outside every VMA is not resident and not open, but for the
+ *       pages below a stack that a touch may make it grow to (stack.c).
  *   S5. brk >= start_brk.
  *
  * A change is prepare (reserve records), host call (the one step that may
@@ -47,11 +49,26 @@ struct space_config {
     void *hook_data;
 };
 
+/* Pages mapped, as mm_struct counts them. */
+struct vm_pages {
+    size_t total;
+    size_t data; /* private, writable, no stack */
+    size_t exec; /* executable, not writable, no stack */
+    size_t stack;
+    size_t shared;
+    size_t locked;
+};
+
 struct uf_space {
     _Atomic uint32_t magic;
     struct space_config config;
     struct region region;
     struct uf_pager *heap_pager; /* one reference */
+    /* Some mapping has, or had, a pager with a fill: serving a fault may run
+     * code that is not ours. Set before the mapping is made, never cleared. */
+    atomic_bool has_pagers;
+    /* Some page was poisoned: what is not resident may not be empty. */
+    atomic_bool has_refused;
 
     struct rwlock map_lock; /* guards from here to `resident` */
     struct vma_set vmas;
@@ -60,13 +77,18 @@ struct uf_space {
     uint64_t generation; /* the last one given to a VMA */
     uint64_t limit_data; /* bytes */
     uint64_t limit_as;   /* bytes */
-    uint64_t data_extra; /* bytes of static data that RLIMIT_DATA counts */
-    size_t total_vm;     /* pages */
-    size_t data_vm;
-    size_t locked_vm;
+    uint64_t limit_stack;
+    uint64_t limit_memlock;
+    uint64_t limit_map_count; /* mappings */
+    uint64_t data_extra;      /* bytes of static data that RLIMIT_DATA counts */
+    struct vm_pages pages;
+    uint32_t def_flags; /* VMA_LOCK_MASK: what mlockall(FUTURE) asked for */
+    bool has_guards;    /* guards is in use */
 
     struct resident resident; /* set under the shared, cleared under the
                                  exclusive map lock */
+    struct resident guards;   /* pages with a guard marker (MADV_GUARD_INSTALL):
+                                 no install may go over them */
     struct counters *counters;
     struct counters *own_counters; /* NULL if the caller supplied them */
     struct thread_table threads;
@@ -114,6 +136,14 @@ bool space_is_live(const struct uf_space *space);
  * of a RESERVED one, the heap of a NATIVE one. May be empty. */
 struct range space_registrable(const struct uf_space *space);
 
+/* Registers all of that with region.uffd, but for what the kernel serves. 0 or
+ * -errno. */
+int space_register(struct uf_space *space);
+
+/* In a forked child, before it is served again: makes the space agree with what
+ * the kernel has left of its memory. Requires: nobody else about. */
+void space_inherit(struct uf_space *space);
+
 /*
  * A pinned space is not freed: space_await_unpinned returns when the last pin
  * is gone. Pins are short, except where a pager blocks.
@@ -145,14 +175,22 @@ int space_get_limit(struct uf_space *space, enum uf_limit which,
 /* check_data_rlimit of <linux/mm.h>: may the break be at `brk`? */
 bool limits_allow_brk_locked(const struct uf_space *space, uintptr_t brk);
 
-/* may_expand_vm of mm/mmap.c: may npages more be mapped? `data`: private and
- * writable, so that they count as data. */
+/* may_expand_vm of mm/vma.c: may npages more with these VMA_* be mapped? */
 bool limits_allow_pages_locked(const struct uf_space *space, size_t npages,
-                               bool data);
+                               uint32_t flags);
 
-/* Counts npages as mapped / unmapped (negative); updates the gauges. */
+/* mlock_future_ok of mm/mmap.c: the same for locked memory. */
+bool limits_allow_locking_locked(const struct uf_space *space, size_t npages,
+                                 uint32_t flags);
+
+/* can_do_mlock: false if nothing may be locked at all. */
+bool limits_can_lock_locked(const struct uf_space *space);
+
+/* Counts npages with these VMA_* as mapped / unmapped (negative); updates the
+ * gauges. */
 void limits_account_locked(struct uf_space *space, ssize_t npages,
-                           const struct vma *like);
+                           uint32_t flags);
+void limits_count_pages(struct vm_pages *pages, ssize_t npages, uint32_t flags);
 
 /* ------------------------------------------------------------- show.c -- */
 

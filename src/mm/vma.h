@@ -16,14 +16,45 @@
 
 struct uf_pager;
 
-/* vma.flags, as VM_* are in the kernel. */
-#define VMA_HEAP   0x1u /* made by uf_brk; shown as [heap] */
-#define VMA_LOCKED 0x2u /* populated when made, as under mlock */
+/*
+ * vma.flags, as VM_* are in the kernel; the low three are PROT_*. Two VMAs with
+ * different flags never merge.
+ */
+#define VMA_READ  0x1u
+#define VMA_WRITE 0x2u
+#define VMA_EXEC  0x4u
+#define VMA_PROT  0x7u
+
+#define VMA_SHARED      0x10u    /* MAP_SHARED */
+#define VMA_GROWSDOWN   0x20u    /* a stack: stack.c */
+#define VMA_LOCKED      0x40u    /* mlock */
+#define VMA_LOCKONFAULT 0x80u    /* as touched */
+#define VMA_NORESERVE   0x100u   /* MAP_NORESERVE */
+#define VMA_SEQ_READ    0x200u   /* MADV_SEQUENTIAL */
+#define VMA_RAND_READ   0x400u   /* MADV_RANDOM */
+#define VMA_DONTCOPY    0x800u   /* MADV_DONTFORK */
+#define VMA_WIPEONFORK  0x1000u  /* MADV_WIPEONFORK */
+#define VMA_DONTDUMP    0x2000u  /* MADV_DONTDUMP */
+#define VMA_HUGEPAGE    0x4000u  /* MADV_HUGEPAGE */
+#define VMA_NOHUGEPAGE  0x8000u  /* MADV_NOHUGEPAGE, MAP_STACK */
+#define VMA_MERGEABLE   0x10000u /* MADV_MERGEABLE */
+/* The kernel serves it: a file, or anonymous shared memory. Its pager names the
+ * descriptor and is never asked for a page (pager/mapped.h). */
+#define VMA_HOST 0x20000u
+/* mremap brought it here: the host's VMA is not the reservation's. */
+#define VMA_MOVED 0x40000u
+
+#define VMA_LOCK_MASK (VMA_LOCKED | VMA_LOCKONFAULT)
+
+/* Flags that the host's own VMA carries too, so that a range must be reserved
+ * anew before it can be anything else. */
+#define VMA_ON_HOST                                                            \
+    (VMA_HOST | VMA_MOVED | VMA_LOCK_MASK | VMA_DONTCOPY | VMA_WIPEONFORK |    \
+     VMA_DONTDUMP | VMA_HUGEPAGE | VMA_MERGEABLE)
 
 struct vma {
     uintptr_t start; /* [start, end), whole pages */
     uintptr_t end;
-    uint32_t prot;          /* PROT_READ | PROT_WRITE | PROT_EXEC, or 0 */
     uint32_t flags;         /* VMA_* */
     struct uf_pager *pager; /* never NULL in a set; one reference held */
     uint64_t offset;        /* pager's offset of `start`, in bytes */
@@ -31,6 +62,11 @@ struct vma {
      * fill begun before can be known as stale. Not part of the identity. */
     uint64_t generation;
 };
+
+static inline int vma_prot(const struct vma *vma)
+{
+    return (int)(vma->flags & VMA_PROT);
+}
 
 static inline struct range vma_range(const struct vma *vma)
 {
@@ -43,9 +79,14 @@ static inline uint64_t vma_offset_at(const struct vma *vma, uintptr_t addr)
     return vma->offset + (addr - vma->start);
 }
 
-/* True if `right`, which begins where `left` ends, may become part of it:
- * equal protection, flags and pager, and contiguous offsets if the pager's
- * bytes depend on the offset (pager_uses_offsets). */
+/* True if `right`, which begins where `left` ends, may become part of it: equal
+ * flags and pager, and contiguous offsets if the pager's bytes depend on the
+ * offset (pager_uses_offsets). The kernel also keeps apart what was written to
+ * before it met (anon_vma); a space does not. */
 bool vma_can_merge(const struct vma *left, const struct vma *right);
+
+/* True if both are one mapping but for how the host came by them: what one call
+ * of mremap may treat as one. Requires: right begins where left ends. */
+bool vma_are_alike(const struct vma *left, const struct vma *right);
 
 #endif

@@ -39,6 +39,32 @@ void vma_set_init(struct vma_set *set, struct range bounds)
     vma_tree_init(&set->tree);
 }
 
+/* Linked through the generation of a VMA that is no more. */
+static void bury(struct vma_set *set, struct vma *vma)
+{
+    vma->generation = (uintptr_t)set->graves;
+    set->graves = vma;
+}
+
+struct vma *vma_set_take_graves(struct vma_set *set)
+{
+    struct vma *graves = set->graves;
+
+    set->graves = NULL;
+    return graves;
+}
+
+void vma_free_graves(struct vma *graves)
+{
+    while (graves) {
+        struct vma *next = (struct vma *)(uintptr_t)graves->generation;
+
+        pager_unref(graves->pager);
+        slab_free(&vma_record_cache, graves);
+        graves = next;
+    }
+}
+
 static void drop_for_good(struct vma *vma)
 {
     pager_unref(vma->pager);
@@ -48,6 +74,7 @@ static void drop_for_good(struct vma *vma)
 void vma_set_destroy(struct vma_set *set)
 {
     vma_tree_destroy(&set->tree, drop_for_good);
+    vma_free_graves(vma_set_take_graves(set));
     spares_trim(&set->records, 0);
     set->count = 0;
     set->promised = 0;
@@ -174,9 +201,11 @@ static struct vma *add(struct vma_set *set, const struct vma *what,
 static void drop(struct vma_set *set, struct vma *vma)
 {
     vma_tree_remove(&set->tree, vma->start);
-    pager_unref(vma->pager);
-    spares_give(&set->records, vma, SPARES_KEPT);
     set->count--;
+    if (pager_unref_unless_last(vma->pager))
+        spares_give(&set->records, vma, SPARES_KEPT);
+    else
+        bury(set, vma);
 }
 
 static void take_newest(struct vma *vma, uint64_t generation)
@@ -307,7 +336,20 @@ struct wish {
     struct range within;
     size_t len_bytes;
     size_t align;
+    size_t guard_bytes;
 };
+
+/* [start, vma->start) without what must stay free below a stack. */
+static struct range gap_below(const struct wish *wish, const struct vma *vma,
+                              uintptr_t start)
+{
+    struct range gap = {start, vma->start};
+
+    if (vma->flags & VMA_GROWSDOWN)
+        gap.end -= range_len(gap) < wish->guard_bytes ? range_len(gap)
+                                                      : wish->guard_bytes;
+    return gap;
+}
 
 /* The lowest / highest place in `gap` that the wish allows. */
 static bool fit_low(const struct wish *wish, struct range gap,
@@ -357,7 +399,7 @@ static bool search_up(const struct vma_set *set, const struct wish *wish,
 
     while ((vma = vma_tree_gap_above(&set->tree, at, wish->len_bytes, &gap))) {
         at = vma->start;
-        if (fit_low(wish, (struct range){at - gap, at}, ret_start))
+        if (fit_low(wish, gap_below(wish, vma, at - gap), ret_start))
             return true;
         if (at >= wish->within.end)
             return false;
@@ -375,24 +417,24 @@ static bool search_down(const struct vma_set *set, const struct wish *wish,
 
     /* The gap that ends at or above within.end is not below `at`. */
     if (vma)
-        top = (struct range){end_of(set, vma_set_prev(set, vma)), vma->start};
+        top = gap_below(wish, vma, end_of(set, vma_set_prev(set, vma)));
     if (fit_high(wish, top, ret_start))
         return true;
     while ((vma = vma_tree_gap_below(&set->tree, at, wish->len_bytes, &gap)) &&
            vma->start > wish->within.start) {
         at = vma->start - 1;
-        if (fit_high(wish, (struct range){vma->start - gap, vma->start},
-                     ret_start))
+        if (fit_high(wish, gap_below(wish, vma, vma->start - gap), ret_start))
             return true;
     }
     return false;
 }
 
 bool vma_set_find_gap(const struct vma_set *set, struct range within,
-                      size_t len_bytes, size_t align, bool top_down,
-                      uintptr_t *ret_start)
+                      size_t len_bytes, size_t align, size_t guard_bytes,
+                      bool top_down, uintptr_t *ret_start)
 {
-    struct wish wish = {range_clip(within, set->bounds), len_bytes, align};
+    struct wish wish = {range_clip(within, set->bounds), len_bytes, align,
+                        guard_bytes};
 
     CHECK(len_bytes > 0 && align > 0 && (align & (align - 1)) == 0);
     if (range_len(wish.within) < len_bytes)

@@ -25,6 +25,7 @@ struct vma_set {
     struct vma_tree tree;
     struct spares records; /* struct vma set aside */
     unsigned promised;     /* changes that cannot fail, left to use */
+    struct vma *graves;    /* dropped, with the last reference on a pager */
 };
 
 /* Where records come from; for tests that count what is live. */
@@ -35,6 +36,16 @@ void vma_set_init(struct vma_set *set, struct range bounds);
 
 /* Frees every record, node and pager reference. The set is empty after. */
 void vma_set_destroy(struct vma_set *set);
+
+/*
+ * What was dropped since the last call and holds the last reference on a pager:
+ * its release is the user's code, so it must wait until no lock is held. NULL
+ * if there is none, as nearly always.
+ */
+struct vma *vma_set_take_graves(struct vma_set *set);
+
+/* Drops these references. Requires: no lock held. */
+void vma_free_graves(struct vma *graves);
 
 /*
  * Sets aside what the next `ninserts` changes may need, so that they cannot
@@ -87,14 +98,14 @@ size_t vma_set_remove(struct vma_set *set, struct range range,
 /*
  * Searches `within` for a gap of at least len_bytes whose start is a multiple
  * of `align` (a power of two, >= page size): the lowest such address, or with
- * top_down the highest. True and *ret_start, or false. The answer is exact; an
- * align above the page size costs another O(log n) for each gap passed that is
- * long enough but lies badly.
- * Requires: len_bytes > 0.
+ * top_down the highest. Below a VMA that grows down, guard_bytes do not count
+ * as gap (stack_guard_gap). True and *ret_start, or false. The answer is exact;
+ * an align above the page size costs another O(log n) for each gap passed that
+ * is long enough but lies badly. Requires: len_bytes > 0.
  */
 bool vma_set_find_gap(const struct vma_set *set, struct range within,
-                      size_t len_bytes, size_t align, bool top_down,
-                      uintptr_t *ret_start);
+                      size_t len_bytes, size_t align, size_t guard_bytes,
+                      bool top_down, uintptr_t *ret_start);
 
 /* True if every invariant of the structure holds; walks it all. */
 bool vma_set_is_valid(const struct vma_set *set);

@@ -56,6 +56,20 @@ void pager_unref(struct uf_pager *pager)
     slab_free(&pagers, pager);
 }
 
+bool pager_unref_unless_last(struct uf_pager *pager)
+{
+    unsigned long refs;
+
+    if (!pager || pager->is_static)
+        return true;
+    refs = atomic_load(&pager->refs);
+    CHECK(refs > 0);
+    while (refs > 1)
+        if (atomic_compare_exchange_weak(&pager->refs, &refs, refs - 1))
+            return true;
+    return false;
+}
+
 bool pager_uses_offsets(const struct uf_pager *pager)
 {
     return !pager->is_zero;

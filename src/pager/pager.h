@@ -44,6 +44,10 @@ struct uf_pager *pager_zero(void);
 struct uf_pager *pager_ref(struct uf_pager *pager);
 void pager_unref(struct uf_pager *pager);
 
+/* Drops a reference, but never the last one: false, and it is kept. Calls no
+ * code of the user's, so it may be called under any lock. */
+bool pager_unref_unless_last(struct uf_pager *pager);
+
 /* False when any page of the pager is as good as any other (zeros), so that
  * neighbours merge whatever their offsets. */
 bool pager_uses_offsets(const struct uf_pager *pager);

@@ -233,7 +233,7 @@ static void a_record_is_used_again(void **state)
 static void outputs_and_limits_that_are_none(void **state)
 {
     struct uf_space *space = live_space(NULL, 1);
-    enum uf_limit none = (enum uf_limit)(UF_LIMIT_AS + 1);
+    enum uf_limit none = (enum uf_limit)(UF_LIMIT_MAP_COUNT + 1);
     uint64_t bytes = 5;
 
     (void)state;

@@ -71,14 +71,14 @@ static void insert(struct uf_space *space, size_t page, size_t npages,
 {
     struct vma vma = {.start = live_page(space, page),
                       .end = live_page(space, page + npages),
-                      .prot = prot,
+                      .flags = prot,
                       .pager = pager_zero()};
 
     rwlock_take_write(&space->map_lock);
     assert_int_equal(vma_set_reserve(&space->vmas, 1), 0);
     vma.generation = ++space->generation;
     vma_set_insert(&space->vmas, &vma);
-    limits_account_locked(space, (ssize_t)npages, &vma);
+    limits_account_locked(space, (ssize_t)npages, vma.flags);
     rwlock_release(&space->map_lock);
 }
 

@@ -79,7 +79,7 @@ static int insert_vma(uintptr_t start, uint64_t npages, uint32_t prot)
     struct vma vma = {
         .start = start,
         .end = start + npages * page_size(),
-        .prot = prot,
+        .flags = prot,
         .pager = pager_zero(),
     };
     int err;
@@ -91,7 +91,7 @@ static int insert_vma(uintptr_t start, uint64_t npages, uint32_t prot)
     if (!err) {
         vma.generation = ++space->generation;
         vma_set_insert(&space->vmas, &vma);
-        limits_account_locked(space, (ssize_t)npages, &vma);
+        limits_account_locked(space, (ssize_t)npages, vma.flags);
     }
     rwlock_release(&space->map_lock);
     return err;
@@ -105,15 +105,13 @@ static int insert_page(struct side *side, uintptr_t address)
 
 static void remove_page(struct side *side, uintptr_t address)
 {
-    struct vma like = {.prot = PROT_NONE};
-
     (void)side;
     rwlock_take_write(&space->map_lock);
     if (vma_set_reserve(&space->vmas, 1) == 0) {
         vma_set_remove(&space->vmas,
                        (struct range){address, address + page_size()},
                        ++space->generation);
-        limits_account_locked(space, -1, &like);
+        limits_account_locked(space, -1, 0);
     }
     rwlock_release(&space->map_lock);
 }

@@ -59,7 +59,7 @@ static void insert_page(struct uf_space *space, size_t page)
 
     assert_int_equal(vma_set_reserve(&space->vmas, 1), 0);
     vma_set_insert(&space->vmas, &vma);
-    limits_account_locked(space, 1, &vma);
+    limits_account_locked(space, 1, vma.flags);
 }
 
 struct row {
@@ -211,7 +211,7 @@ static void what_has_grown_is_told(void **state)
     assert_grown(space, at(space, 5, 0), at(space, 3, 0), at(space, 5, 0));
     assert_grown(space, at(space, 4, 0), 0, 0);
     assert_grown(space, at(space, 99, 0), 0, 0);
-    assert_int_equal(space->locked_vm, 4);
+    assert_int_equal(space->pages.locked, 4);
     assert_int_equal(space->vmas.count, 1); /* merged */
     space_destroy(space);
 }

@@ -71,14 +71,14 @@ static void insert(struct uf_space *space, size_t page, size_t npages,
 {
     struct vma vma = {.start = BASE + page * page_size(),
                       .end = BASE + (page + npages) * page_size(),
-                      .prot = prot,
+                      .flags = prot,
                       .pager = pager,
                       .offset = offset,
                       .generation = ++space->generation};
 
     assert_int_equal(vma_set_reserve(&space->vmas, 1), 0);
     vma_set_insert(&space->vmas, &vma);
-    limits_account_locked(space, (ssize_t)npages, &vma);
+    limits_account_locked(space, (ssize_t)npages, vma.flags);
 }
 
 static void assert_maps(struct uf_space *space, const char *want)
@@ -165,14 +165,13 @@ static int note_and_remove_next(void *data, const struct uf_vma_info *info)
     struct range next = {info->end, info->end + 4 * page_size()};
 
     if (seen->visits == 0) {
-        struct vma like = {.prot = PROT_READ};
         size_t gone;
 
         assert_int_equal(vma_set_reserve(&seen->space->vmas, 1), 0);
         gone =
             vma_set_remove(&seen->space->vmas, next, ++seen->space->generation);
         limits_account_locked(seen->space, -(ssize_t)(gone / page_size()),
-                              &like);
+                              VMA_READ);
     }
     return note(data, info);
 }

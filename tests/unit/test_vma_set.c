@@ -75,12 +75,12 @@ static unsigned long refs(struct uf_pager *pager)
 
 static struct vma vma_of_kind(char kind)
 {
-    struct vma vma = {.prot = PROT_READ | PROT_WRITE, .pager = pager_zero()};
+    struct vma vma = {.flags = VMA_READ | VMA_WRITE, .pager = pager_zero()};
 
     if (kind == 'B')
-        vma.prot = PROT_READ;
+        vma.flags = VMA_READ;
     if (kind == 'H')
-        vma.flags = VMA_HEAP;
+        vma.flags |= VMA_NORESERVE;
     if (kind == 'F')
         vma.pager = pager_f;
     if (kind == 'G')
@@ -94,9 +94,9 @@ static char kind_of(const struct vma *vma)
         return 'F';
     if (vma->pager == pager_g)
         return 'G';
-    if (vma->flags == VMA_HEAP)
+    if ((vma->flags & VMA_NORESERVE))
         return 'H';
-    return vma->prot == PROT_READ ? 'B' : 'A';
+    return vma->flags == VMA_READ ? 'B' : 'A';
 }
 
 /* ---- Drawing ----------------------------------------------------------- */
@@ -527,7 +527,7 @@ static int gap(const struct vma_set *set, size_t first, size_t end,
     uintptr_t start = at(77);
 
     if (!vma_set_find_gap(set, columns(first, end), npages * page_size(),
-                          align_pages * page_size(), top_down, &start)) {
+                          align_pages * page_size(), 0, top_down, &start)) {
         assert_int_equal(start, at(77));
         return -1;
     }
@@ -635,17 +635,17 @@ static void gaps_at_the_ends_of_the_address_space(void **state)
     assert_true(vma_set_is_valid(&set));
     assert_null(vma_set_prev(&set, vma_set_lookup(&set, 0)));
     assert_null(vma_set_lookup(&set, UINTPTR_MAX));
-    assert_true(vma_set_find_gap(&set, all, page, page, false, &start));
+    assert_true(vma_set_find_gap(&set, all, page, page, 0, false, &start));
     assert_int_equal(start, page);
-    assert_true(vma_set_find_gap(&set, all, page, page, true, &start));
+    assert_true(vma_set_find_gap(&set, all, page, page, 0, true, &start));
     assert_int_equal(start, top - 2 * page);
     /* An alignment that has its next multiple past the end of it all. */
     all.start = ((uintptr_t)1 << 63) + page;
     for (int top_down = 0; top_down < 2; top_down++)
-        assert_false(vma_set_find_gap(&set, all, page, (size_t)1 << 63,
+        assert_false(vma_set_find_gap(&set, all, page, (size_t)1 << 63, 0,
                                       top_down, &start));
     all.start = top - 2 * page + 1;
-    assert_false(vma_set_find_gap(&set, all, page, page, false, &start));
+    assert_false(vma_set_find_gap(&set, all, page, page, 0, false, &start));
     vma_set_destroy(&set);
 }
 
@@ -787,7 +787,8 @@ static void reserved_inserts_into_an_empty_set(void **state)
 
 /* ---- References and destruction ---------------------------------------- */
 
-/* The set's reference is the last one: the pager goes with its VMA. */
+/* The set's reference is the last one: the pager goes with its VMA, but not
+ * before its owner says that no lock is held. */
 static void last_reference_goes_with_the_vma(void **state)
 {
     struct vma_set *set = *state;
@@ -802,7 +803,10 @@ static void last_reference_goes_with_the_vma(void **state)
     cut(set, 2, 4, 2);
     assert_int_equal(releases, 0);
     cut(set, 0, 1, 3);
+    assert_int_equal(releases, 0);
+    vma_free_graves(vma_set_take_graves(set));
     assert_int_equal(releases, 1);
+    assert_null(vma_set_take_graves(set));
     releases = 0;
 }
 

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mprotect, one VMA after the other as do_mprotect_pkey (mm/mprotect.c): what
+ * comes before the VMA that stops it has changed when it returns an error.
+ */
+#include "mm/map.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+
+#ifndef PROT_SEM
+#define PROT_SEM 0x8
+#endif
+
+/* More data pages than allowed, by turning pages writable? Not if the limit was
+ * exceeded before. */
+static bool data_limit_forbids(const struct uf_space *space, uint32_t old,
+                               uint32_t flags, size_t npages)
+{
+    return (flags & VMA_WRITE) &&
+           !limits_allow_pages_locked(space, npages, flags) &&
+           limits_allow_pages_locked(space, npages, old);
+}
+
+/* mprotect_fixup. 0 or -errno. */
+static int protect_part(struct uf_space *space, const struct vma *v,
+                        struct range part, uint32_t prot)
+{
+    uint32_t flags = (v->flags & ~VMA_PROT) | prot;
+    int err;
+
+    if (data_limit_forbids(space, v->flags, flags,
+                           range_len(part) / page_size()) ||
+        !map_may_split(space, v, part))
+        return -ENOMEM;
+    err = vma_set_reserve(&space->vmas, 2);
+    if (err)
+        return err;
+    err = region_protect(&space->region, part, (int)prot);
+    if (err) {
+        map_restore_protection(space, part);
+        return err == -EACCES ? err : -ENOMEM;
+    }
+    map_reflag_locked(space, v, part, flags);
+    return 0;
+}
+
+static bool populates(const struct vma *v, uint32_t prot)
+{
+    return (v->flags & (VMA_WRITE | VMA_SHARED | VMA_LOCKED)) == VMA_LOCKED &&
+           (prot & VMA_WRITE);
+}
+
+static int protect_range(struct uf_space *space, struct range range,
+                         uint32_t prot, struct range *ret_populate)
+{
+    uintptr_t at = range.start;
+
+    while (at < range.end) {
+        const struct vma *v = vma_set_lookup(&space->vmas, at);
+        struct range part;
+        int err;
+
+        if (!v)
+            return -ENOMEM;
+        part = range_clip(range, (struct range){at, v->end});
+        if ((v->flags & VMA_PROT) != prot) {
+            if (populates(v, prot))
+                *ret_populate = range;
+            err = protect_part(space, v, part, prot);
+            if (err)
+                return err;
+        }
+        at = part.end;
+    }
+    return 0;
+}
+
+/* From where, for PROT_GROWSDOWN: the start of the stack that is met. */
+static int find_start(const struct uf_space *space, struct range *range,
+                      int grows)
+{
+    const struct vma *v = vma_set_find_intersection(&space->vmas, *range);
+
+    if (!v)
+        return -ENOMEM;
+    if (grows & PROT_GROWSDOWN) {
+        range->start = v->start;
+        return (v->flags & VMA_GROWSDOWN) ? 0 : -EINVAL;
+    }
+    if (v->start > range->start)
+        return -ENOMEM;
+    return (grows & PROT_GROWSUP) ? -EINVAL : 0;
+}
+
+int space_mprotect(struct uf_space *space, uintptr_t addr, size_t len_bytes,
+                   int prot, struct range *ret_populate)
+{
+    int grows = prot & (PROT_GROWSDOWN | PROT_GROWSUP);
+    struct range range = {addr, addr + align_up(len_bytes, page_size())};
+    int err;
+
+    *ret_populate = (struct range){0, 0};
+    prot &= ~grows;
+    if (grows == (PROT_GROWSDOWN | PROT_GROWSUP) ||
+        !is_aligned(addr, page_size()))
+        return -EINVAL;
+    if (len_bytes == 0)
+        return 0;
+    if (range.end <= range.start)
+        return -ENOMEM;
+    if (prot & ~(PROT_READ | PROT_WRITE | PROT_EXEC | PROT_SEM))
+        return -EINVAL;
+    map_lock(space);
+    err = find_start(space, &range, grows);
+    if (!err)
+        err = protect_range(space, range, (uint32_t)prot & VMA_PROT,
+                            ret_populate);
+    map_unlock(space);
+    if (!err)
+        COUNT(space->counters, mprotects);
+    return err;
+}

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mincore and msync: what is resident, and what a file should hold.
+ *
+ * Residency is asked of the host: it has the reservation mapped, so its answer
+ * covers every page, also those that a program dropped behind our back.
+ */
+#include "mm/map.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+
+int map_range_check(uintptr_t addr, size_t len_bytes, struct range *ret_range)
+{
+    size_t len = align_up(len_bytes, page_size());
+
+    if (!is_aligned(addr, page_size()) || (len_bytes && !len) ||
+        addr + len < addr)
+        return -EINVAL;
+    *ret_range = (struct range){addr, addr + len};
+    return 0;
+}
+
+int space_mincore(struct uf_space *space, uintptr_t addr, size_t len_bytes,
+                  unsigned char *ret_vec)
+{
+    size_t len = align_up(len_bytes, page_size());
+    struct range range = {addr, addr + len}, part;
+    const struct vma *v;
+    int err = 0;
+
+    if (!is_aligned(addr, page_size()))
+        return -EINVAL;
+    if ((len_bytes && !len) || range.end < addr)
+        return -ENOMEM; /* access_ok */
+    if (!ret_vec && len > 0)
+        return -EFAULT;
+    rwlock_take_read(&space->map_lock);
+    while (!err && addr < range.end) {
+        v = vma_set_lookup(&space->vmas, addr);
+        if (!v) {
+            err = -ENOMEM;
+            break;
+        }
+        part = range_clip(range, (struct range){addr, v->end});
+        err = region_residency(part, ret_vec + (part.start - range.start) /
+                                                   page_size());
+        addr = part.end;
+    }
+    rwlock_release(&space->map_lock);
+    return err == -EAGAIN ? -ENOMEM : err;
+}
+
+/* One VMA of msync: 0 or -errno. */
+static int sync_part(struct uf_space *space, const struct vma *v,
+                     struct range part, int flags)
+{
+    if ((flags & MS_INVALIDATE) && (v->flags & VMA_LOCKED))
+        return -EBUSY;
+    if (!(v->flags & VMA_HOST) || !(flags & MS_SYNC))
+        return 0;
+    return region_sync(&space->region, part, flags & ~MS_INVALIDATE);
+}
+
+int space_msync(struct uf_space *space, uintptr_t addr, size_t len_bytes,
+                int flags)
+{
+    size_t len = align_up(len_bytes, page_size());
+    struct range range = {addr, addr + len}, part;
+    const struct vma *v;
+    int err = 0, unmapped = 0;
+
+    if ((flags & ~(MS_ASYNC | MS_INVALIDATE | MS_SYNC)) ||
+        !is_aligned(addr, page_size()) ||
+        ((flags & MS_ASYNC) && (flags & MS_SYNC)))
+        return -EINVAL;
+    if (range.end < range.start)
+        return -ENOMEM;
+    /* The lock is shared while the file is written: faults go on, changes of
+     * the map wait. */
+    rwlock_take_read(&space->map_lock);
+    while (!err && addr < range.end) {
+        v = vma_set_find(&space->vmas, addr);
+        if (!v || v->start > addr)
+            unmapped = -ENOMEM;
+        if (!v || v->start >= range.end)
+            break;
+        part = range_clip(range, vma_range(v));
+        part.start = part.start < addr ? addr : part.start;
+        err = sync_part(space, v, part, flags);
+        addr = part.end;
+    }
+    rwlock_release(&space->map_lock);
+    return err ? err : unmapped;
+}

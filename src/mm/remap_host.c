@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Moving and growing; see remap.h.
+ *
+ *     reserved memory                     what the kernel serves
+ *     1 open the longer tail, closed      1 move, growing on the way
+ *     2 close `from`: touches wait or die
+ *     3 move its pages (DONTUNMAP)
+ *     4 register `to`: from now on its faults are ours
+ *     5 open `to`
+ *     6 `from` is closed and empty: as reserved, but for a state of its own
+ *
+ * Between 3 and 4 a fault at the new place would be answered by the kernel,
+ * with zeros, whatever the pager says; so `to` stays closed until 5.
+ */
+#include "mm/remap.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+
+#include "base/check.h"
+#include "mm/advice.h"
+#include "pager/mapped.h"
+#include "pager/pager.h"
+
+/* The state that the host keeps for some VMAs, on new memory of theirs. */
+static int give_state(struct uf_space *space, struct range part, uint32_t flags)
+{
+    static const struct {
+        uint32_t flag;
+        int advice;
+    } states[] = {
+        {VMA_DONTCOPY, MADV_DONTFORK},   {VMA_WIPEONFORK, MADV_WIPEONFORK},
+        {VMA_DONTDUMP, MADV_DONTDUMP},   {VMA_HUGEPAGE, MADV_HUGEPAGE},
+        {VMA_MERGEABLE, MADV_MERGEABLE},
+    };
+    int err = 0;
+
+    if (flags & VMA_LOCKED)
+        err = region_lock(&space->region, part, true);
+    for (size_t i = 0; !err && i < sizeof(states) / sizeof(states[0]); i++)
+        if (flags & states[i].flag)
+            err = region_advise(&space->region, part, states[i].advice);
+    return err == -EINVAL ? -ENOMEM : err;
+}
+
+static void take_state(struct uf_space *space, struct range part)
+{
+    if (region_protect(&space->region, part, PROT_NONE) == 0)
+        region_renew(&space->region, part);
+}
+
+/* Opens `more` of the reservation as memory with these flags. */
+static int open_more(struct uf_space *space, struct range more, uint32_t flags,
+                     int prot)
+{
+    int err = 0;
+
+    if (!range_is_empty(space->region.lost))
+        err = region_recover(&space->region, more);
+    if (!err && prot != PROT_NONE)
+        err = region_protect(&space->region, more, prot);
+    if (!err && (flags & VMA_ON_HOST)) {
+        err = give_state(space, more, flags);
+        if (err)
+            take_state(space, more);
+    }
+    return err;
+}
+
+/* The bits of [from) go to [to). */
+static void move_bits(struct resident *r, struct range from, struct range to)
+{
+    size_t page = page_size();
+
+    if (!resident_any(r, from))
+        return;
+    for (size_t at = 0; at < range_len(from); at += page) {
+        uintptr_t src = from.start + at, dst = to.start + at;
+
+        if (!resident_test(r, src))
+            continue;
+        resident_clear(r, (struct range){src, src + page});
+        resident_set(r, (struct range){dst, dst + page});
+    }
+}
+
+/* Steps 2 to 5. */
+static int move_reserved(struct uf_space *space, const struct vma *v,
+                         struct range from, struct range to)
+{
+    struct region *region = &space->region;
+    struct range back = {from.start, from.end};
+    int err = region_protect(region, from, PROT_NONE);
+
+    to.end = to.start + range_len(from);
+    if (!err)
+        err = region_move(region, from, to);
+    if (!err) {
+        err = region_register(region, to);
+        if (!err)
+            err = region_protect(region, to, vma_prot(v));
+        if (err) {
+            region_move(region, to, back);
+            region_renew(region, to);
+            region_register(region, back);
+        }
+    }
+    if (err) {
+        map_restore_protection(space, from);
+        return -ENOMEM;
+    }
+    move_bits(&space->resident, from, to);
+    if (space->has_guards)
+        move_bits(&space->guards, from, to);
+    return 0;
+}
+
+static int move_anonymous(struct uf_space *space, const struct vma *v,
+                          const struct remap_move *move)
+{
+    size_t len = range_len(move->from);
+    struct range more = {move->to.start + len, move->to.end};
+    bool longer = !range_is_empty(more);
+    int err = 0;
+
+    if (longer)
+        err = open_more(space, more, v->flags & ~VMA_MOVED, vma_prot(v));
+    if (err)
+        return -ENOMEM;
+    err = move_reserved(space, v, move->from, move->to);
+    if (err && longer)
+        take_state(space, more);
+    return err;
+}
+
+static int move_served(struct uf_space *space, const struct vma *v,
+                       const struct remap_move *move)
+{
+    struct region *region = &space->region;
+    bool same = range_len(move->from) == range_len(move->to);
+
+    if (same)
+        return region_move(region, move->from, move->to);
+    if (v->flags & VMA_SHARED)
+        return region_copy_shared(region, move->from.start, move->to);
+    return region_move_longer(region, move->from, move->to);
+}
+
+static bool any_moved(const struct uf_space *space, struct range part)
+{
+    const struct vma *v = vma_set_find_intersection(&space->vmas, part);
+
+    for (; v && v->start < part.end; v = vma_set_next(&space->vmas, v))
+        if (v->flags & VMA_MOVED)
+            return true;
+    return false;
+}
+
+/* After the move: what `from` is now, in the host and in the set. */
+static void settle_source(struct uf_space *space, struct vma *v,
+                          const struct remap_move *move)
+{
+    struct range from = move->from, hull = stack_hull_locked(space, from);
+    bool renew =
+        (v->flags & VMA_ON_HOST & ~VMA_MOVED) || any_moved(space, from);
+
+    if (move->keep) {
+        /* The kernel unlocks it. Its registration is still there. */
+        if (!(v->flags & VMA_HOST))
+            region_protect(&space->region, from, vma_prot(v));
+        v->generation = ++space->generation;
+        if (v->flags & VMA_LOCK_MASK)
+            map_reflag_locked(space, v, from, v->flags & ~VMA_LOCK_MASK);
+        return;
+    }
+    limits_account_locked(space, -(ssize_t)(range_len(from) / page_size()),
+                          v->flags);
+    if (renew)
+        take_state(space, from);
+    vma_set_remove(&space->vmas, from, ++space->generation);
+    stack_open_reach_locked(space, hull);
+}
+
+/* Puts what `from` has become at its new place into the set. */
+static void insert_moved(struct uf_space *space, const struct vma *like,
+                         const struct remap_move *move)
+{
+    struct vma moved = *like, tail;
+    uintptr_t cut = move->to.start + range_len(move->from);
+
+    moved.start = move->to.start;
+    moved.end = move->to.end;
+    moved.generation = space->generation;
+    if (!(like->flags & VMA_HOST)) {
+        tail = moved;
+        tail.start = cut;
+        tail.offset = vma_offset_at(&moved, cut);
+        tail.flags &= ~VMA_MOVED;
+        moved.end = cut;
+        moved.flags |= VMA_MOVED;
+        if (tail.start < tail.end)
+            map_insert_locked(space, &tail);
+    }
+    map_insert_locked(space, &moved);
+}
+
+int remap_move_locked(struct uf_space *space, struct vma *v,
+                      const struct remap_move *move)
+{
+    struct vma like = *v;
+    int err = vma_set_reserve(&space->vmas, 4);
+
+    if (err)
+        return err;
+    like.offset = vma_offset_at(v, move->from.start);
+    pager_ref(like.pager); /* `from` may hold the only one */
+    err = (v->flags & VMA_HOST) ? move_served(space, v, move)
+                                : move_anonymous(space, v, move);
+    if (!err) {
+        if (!range_is_empty(move->from))
+            settle_source(space, v, move);
+        insert_moved(space, &like, move);
+    }
+    pager_unref(like.pager);
+    return err == -EFAULT || err == -EINVAL ? -ENOMEM : err;
+}
+
+/* What another thread's mmap put into the region while it had a hole: nobody's,
+ * but its place is taken. */
+static void note_intruder(struct uf_space *space, struct range place)
+{
+    struct vma vma = {
+        .start = place.start,
+        .end = place.end,
+        .flags = VMA_HOST | VMA_DONTDUMP,
+        .pager = pager_mapped_create(-1),
+        .generation = space->generation,
+    };
+
+    if (!vma.pager)
+        return;
+    map_insert_locked(space, &vma);
+    pager_unref(vma.pager);
+}
+
+static int lengthen_served(struct uf_space *space, const struct vma *v,
+                           struct range more)
+{
+    struct range whole = {v->end - page_size(), more.end};
+    int err = region_lengthen(&space->region, whole, page_size(),
+                              (v->flags & VMA_SHARED) != 0);
+
+    if (err == -EEXIST)
+        note_intruder(space, more);
+    return err ? -ENOMEM : 0;
+}
+
+int remap_lengthen_locked(struct uf_space *space, const struct vma *v,
+                          struct range more)
+{
+    struct vma add = *v;
+    int err = vma_set_reserve(&space->vmas, 1);
+
+    if (err)
+        return err;
+    add.start = more.start;
+    add.end = more.end;
+    add.offset = v->offset + (v->end - v->start);
+    add.flags &= ~VMA_MOVED;
+    add.generation = space->generation;
+    err = (v->flags & VMA_HOST)
+              ? lengthen_served(space, v, more)
+              : open_more(space, more, add.flags, vma_prot(v));
+    if (err)
+        return -ENOMEM;
+    map_insert_locked(space, &add);
+    return 0;
+}
