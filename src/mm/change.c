@@ -56,7 +56,7 @@ void map_insert_locked(struct uf_space *space, const struct vma *what)
 
     vma_set_insert(&space->vmas, what);
     limits_account_locked(space, (ssize_t)npages, what->flags);
-    stack_open_reach_locked(space, hull);
+    stack_open_reach_locked(space, hull, vma_range(what));
 }
 
 void map_restore_protection(struct uf_space *space, struct range range)
@@ -152,7 +152,7 @@ int map_close_locked(struct uf_space *space, struct range range)
                               v->flags);
     }
     vma_set_remove(&space->vmas, range, ++space->generation);
-    stack_open_reach_locked(space, hull);
+    stack_open_reach_locked(space, hull, range);
     return 0;
 }
 
@@ -172,5 +172,5 @@ void map_reflag_locked(struct uf_space *space, const struct vma *vma,
     vma_set_remove(&space->vmas, part, vma->generation);
     vma_set_insert(&space->vmas, &what);
     limits_account_locked(space, npages, flags);
-    stack_open_reach_locked(space, hull);
+    stack_open_reach_locked(space, hull, part);
 }

@@ -116,7 +116,7 @@ int space_set_limit(struct uf_space *space, enum uf_limit which, uint64_t bytes)
     hull = stack_hull_locked(space, space->region.range);
     *limit = bytes;
     if (which == UF_LIMIT_STACK && space->pages.stack > 0)
-        stack_open_reach_locked(space, hull);
+        stack_open_reach_locked(space, hull, space->region.range);
     map_unlock(space);
     return 0;
 }

@@ -125,12 +125,13 @@ intptr_t map_place_locked(const struct uf_space *space, uintptr_t addr,
 /* ---------------------------------------------------------- stack.c -- */
 
 /* The part of the map in which a change of [range) may move the limit that a
- * stack can grow to; called before the change... */
+ * stack can grow to; called before the change */
 struct range stack_hull_locked(const struct uf_space *space,
                                struct range range);
-/* ... and this after it: opens what a touch may make a stack grow to, closes
- * what it may not. */
-void stack_open_reach_locked(struct uf_space *space, struct range hull);
+/* (empty without stacks); and this after it: opens what a touch may make a
+ * stack grow to, closes what it may not. */
+void stack_open_reach_locked(struct uf_space *space, struct range hull,
+                             struct range changed);
 
 /*
  * A touch at addr, where nothing is mapped, in memory that the host has open:

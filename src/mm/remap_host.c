@@ -179,7 +179,7 @@ static void settle_source(struct uf_space *space, struct vma *v,
     if (renew)
         take_state(space, from);
     vma_set_remove(&space->vmas, from, ++space->generation);
-    stack_open_reach_locked(space, hull);
+    stack_open_reach_locked(space, hull, from);
 }
 
 /* Puts what `from` has become at its new place into the set. */

@@ -47,21 +47,26 @@ static struct range join(struct range a, struct range b)
                           a.end > b.end ? a.end : b.end};
 }
 
-struct range stack_hull_locked(const struct uf_space *space, struct range range)
+static struct range widen(const struct uf_space *space, struct range hull)
 {
-    struct range hull = range;
+    uintptr_t end = hull.end;
     const struct vma *v;
 
-    if (space->pages.stack == 0)
-        return hull;
-    for (v = vma_set_find(&space->vmas, range.start); v;
+    for (v = vma_set_find(&space->vmas, hull.start); v;
          v = vma_set_next(&space->vmas, v)) {
         if (v->flags & VMA_GROWSDOWN)
             hull = join(hull, reach_of(space, v));
-        if (v->start >= range.end)
+        if (v->start >= end)
             break;
     }
     return hull;
+}
+
+struct range stack_hull_locked(const struct uf_space *space, struct range range)
+{
+    if (space->pages.stack == 0)
+        return (struct range){0, 0};
+    return widen(space, range);
 }
 
 static void protect_if_any(struct uf_space *space, struct range part, int prot)
@@ -70,16 +75,18 @@ static void protect_if_any(struct uf_space *space, struct range part, int prot)
         region_protect(&space->region, part, prot);
 }
 
-void stack_open_reach_locked(struct uf_space *space, struct range hull)
+void stack_open_reach_locked(struct uf_space *space, struct range hull,
+                             struct range changed)
 {
-    uintptr_t at = hull.start;
     const struct vma *v;
+    uintptr_t at;
 
     if (space->pages.stack == 0 && range_is_empty(hull))
-        return;
+        return; /* no stack before, none now */
     /* A failure leaves memory closed that could be open, or open in no VMA,
      * where a touch finds that it may not grow: nothing is wrong for long. */
-    hull = stack_hull_locked(space, hull);
+    hull = widen(space, range_is_empty(hull) ? changed : join(hull, changed));
+    at = hull.start;
     for (v = vma_set_find(&space->vmas, at); v;
          v = vma_set_next(&space->vmas, v)) {
         if (v->start > at) {
