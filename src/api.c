@@ -269,7 +269,7 @@ intptr_t uf_mmap_pager(struct uf_space *space, uintptr_t address,
         return where;
     if (!pager || !is_aligned(offset_bytes, page_size()) ||
         (flags & (MAP_GROWSDOWN | MAP_HUGETLB)) ||
-        (space->config.fork == UF_FORK_ZERO && pager != pager_zero()))
+        (space->config.zero_only && pager != pager_zero()))
         return -EINVAL;
     if (offset_bytes + len_bytes < offset_bytes)
         return -EOVERFLOW;

@@ -73,11 +73,13 @@ intptr_t uf_mmap(struct uf_space *space, uintptr_t address, size_t len_bytes,
  * uf_mmap_pager: as uf_mmap of anonymous private memory, but the pages come
  * from `pager`, which is asked for [offset_bytes, offset_bytes + len_bytes).
  * The mapping takes a reference. In a forked child the policy of the space
- * decides (enum uf_fork); UF_FORK_ZERO spaces take no pager but the zero pager.
+ * decides (enum uf_fork); where that is zeros by default, the mapping is not
+ * inherited (as under MADV_DONTFORK; MADV_DOFORK is -EINVAL on it).
  *
  * Returns the address, or as uf_mmap, and
  *   -EINVAL     pager is NULL; offset_bytes unaligned; flags has MAP_SHARED,
- *               MAP_GROWSDOWN or MAP_HUGETLB; the space is UF_FORK_ZERO
+ *               MAP_GROWSDOWN or MAP_HUGETLB; the space was made
+ *               with UF_FORK_ZERO
  *   -EOVERFLOW  offset_bytes + len_bytes wraps
  */
 intptr_t uf_mmap_pager(struct uf_space *space, uintptr_t address,

@@ -16,9 +16,18 @@
 
 #include "base/check.h"
 #include "mm/advice.h"
+#include "pager/pager.h"
+
+/* A child without an engine would find zeros where a pager's bytes belong. */
+static bool may_fork(const struct uf_space *space, const struct vma *v)
+{
+    return v->pager->is_zero || (v->flags & VMA_HOST) ||
+           space->config.fork != UF_FORK_ZERO;
+}
 
 /* The flags that the advice makes of a VMA's. 0 or -EINVAL. */
-static int advised_flags(const struct vma *v, int advice, uint32_t *ret)
+static int advised_flags(const struct uf_space *space, const struct vma *v,
+                         int advice, uint32_t *ret)
 {
     uint32_t flags = v->flags;
     bool anonymous = !(flags & (VMA_HOST | VMA_SHARED));
@@ -37,6 +46,8 @@ static int advised_flags(const struct vma *v, int advice, uint32_t *ret)
         flags |= VMA_DONTCOPY;
         break;
     case MADV_DOFORK:
+        if (!may_fork(space, v))
+            return -EINVAL;
         flags &= ~VMA_DONTCOPY;
         break;
     case MADV_WIPEONFORK:
@@ -93,7 +104,7 @@ static int advise_flags(struct uf_space *space, const struct vma *v,
                         struct range part, int advice)
 {
     uint32_t flags;
-    int err = advised_flags(v, advice, &flags);
+    int err = advised_flags(space, v, advice, &flags);
 
     if (err)
         return err;

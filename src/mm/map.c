@@ -131,6 +131,18 @@ static int check_locked(struct uf_space *space, struct plan *plan)
     return 0;
 }
 
+/* What the host keeps for this mapping beside its protection. */
+static int give_state(struct uf_space *space, const struct plan *plan)
+{
+    int err = 0;
+
+    if (plan->flags & VMA_LOCKED)
+        err = region_lock(&space->region, plan->range, true);
+    if (!err && (plan->flags & VMA_DONTCOPY))
+        err = region_advise(&space->region, plan->range, MADV_DONTFORK);
+    return err;
+}
+
 /* Anonymous private memory: the reservation is opened. What was there closes
  * without a gap: its protection becomes the new one, then its pages go. */
 static int open_reserved(struct uf_space *space, const struct plan *plan)
@@ -144,10 +156,10 @@ static int open_reserved(struct uf_space *space, const struct plan *plan)
     /* A closed range is closed already. */
     if (!err && prot != PROT_NONE)
         err = region_protect(region, plan->range, prot);
-    if (!err && (plan->flags & VMA_LOCKED)) {
-        err = region_lock(region, plan->range, true);
-        if (err)
-            region_protect(region, plan->range, PROT_NONE);
+    if (!err) {
+        err = give_state(space, plan);
+        if (err && region_protect(region, plan->range, PROT_NONE) == 0)
+            region_renew(region, plan->range);
     }
     return err;
 }
@@ -212,6 +224,9 @@ static int choose_pager_locked(struct uf_space *space, struct plan *plan)
         return plan->pager ? 0 : -ENOMEM;
     }
     plan->pager = pager_ref(r->pager ? r->pager : pager_zero());
+    /* A child that the kernel serves would find zeros there. */
+    if (!plan->pager->is_zero && space->config.fork == UF_FORK_ZERO)
+        plan->flags |= VMA_DONTCOPY;
     plan->offset = r->pager ? r->pager_offset
                             : plan->range.start - space->region.range.start;
     return 0;
@@ -240,8 +255,8 @@ static int commit_overlay(struct uf_space *space, const struct plan *plan)
     int err = region_protect(&space->region, plan->range,
                              (int)(plan->flags & VMA_PROT));
 
-    if (!err && (plan->flags & VMA_LOCKED))
-        err = region_lock(&space->region, plan->range, true);
+    if (!err)
+        err = give_state(space, plan);
     if (err) {
         map_restore_protection(space, plan->range);
         return err;

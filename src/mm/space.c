@@ -76,6 +76,7 @@ static void set_config(struct uf_space *space, const struct uf_space_opts *opts)
         .window_pages = opts->window_pages ? opts->window_pages : 64,
         .flags = opts->flags,
         .fork = resolved_fork(opts, space->heap_pager),
+        .zero_only = opts->fork == UF_FORK_ZERO,
         .on_error = opts->on_error,
         .on_fault = opts->on_fault,
         .hook_data = opts->hook_data,

@@ -44,6 +44,7 @@ struct space_config {
     uint32_t window_pages;
     uint32_t flags; /* UF_SPACE_* */
     enum uf_fork fork;
+    bool zero_only; /* UF_FORK_ZERO was asked for: no other pager */
     uf_error_hook on_error;
     uf_fault_hook on_fault;
     void *hook_data;
