@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "commands.h"
@@ -100,6 +101,20 @@ static void write_report(const struct run_report *report, FILE *to)
  */
 
 /* -1, or the status to exit with. */
+static int check_room(const struct run_options *options)
+{
+    struct rlimit limit;
+
+    if (options->mapping_bytes == 0 || getrlimit(RLIMIT_AS, &limit) < 0 ||
+        limit.rlim_cur == RLIM_INFINITY)
+        return -1;
+    fputs("ufault run: --mmap: the address space is limited (ulimit -v), and "
+          "the limit would count all that is reserved for mappings\n",
+          stderr);
+    return EXIT_RUN_FAILED;
+}
+
+/* -1, or the status to exit with. */
 static int prepare(const struct run_options *options, char path[PATH_MAX],
                    enum uf_tier *ret_tier)
 {
@@ -111,6 +126,9 @@ static int prepare(const struct run_options *options, char path[PATH_MAX],
               stderr);
         return EXIT_RUN_FAILED;
     }
+    status = check_room(options);
+    if (status >= 0)
+        return status;
     status = run_program_find(options->program[0], path);
     if (!status)
         status = run_program_check(path);
@@ -122,6 +140,8 @@ static int run(const struct run_options *options, const char *path,
 {
     struct run_welcome welcome = {.window_pages = options->window_pages,
                                   .tier = tier,
+                                  .stacks = options->stacks,
+                                  .mapping_bytes = options->mapping_bytes,
                                   .cpu_plus_one = options->cpu_plus_one};
     struct run_end end = {0};
     struct ledger ledger;

@@ -264,6 +264,8 @@ static bool read_status(struct client *c)
         return false;
     c->stage = status.stage;
     c->err = status.err;
+    c->mapped = status.mapped;
+    c->mapped_err = status.mapped_err;
     c->state =
         status.stage == RUN_STAGE_READY ? CLIENT_SERVED : CLIENT_UNSERVED;
     return true;
@@ -278,7 +280,9 @@ static void enter(struct clients *clients, const struct client *c, bool alive)
                                   .forked = c->forked,
                                   .alive = alive,
                                   .stage = c->stage,
-                                  .err = c->err};
+                                  .err = c->err,
+                                  .mapped = c->mapped,
+                                  .mapped_err = c->mapped_err};
 
     if (c->state != CLIENT_SERVED && c->state != CLIENT_UNSERVED)
         return; /* gone before it began */

@@ -43,6 +43,8 @@ struct client {
     uint32_t forked;
     uint32_t stage; /* of its status */
     int32_t err;
+    uint32_t mapped; /* enum run_mapping */
+    int32_t mapped_err;
     char program[RUN_NAME_BYTES];
     struct run_call *calls; /* sent, perhaps not answered */
     size_t ncalls;

@@ -10,11 +10,15 @@
 #ifndef UF_TOOLS_RUN_FILTER_H
 #define UF_TOOLS_RUN_FILTER_H
 
+#include <stdbool.h>
+
 /*
- * Loads the filter. The listener, close-on-exec, or -errno: -EBUSY if there is
- * a listener already, -EINVAL or -ENOSYS if the kernel has no notifications.
+ * Loads the filter. `mappings`: not brk alone, but also what changes memory in
+ * the region for mappings, unless it carries the cookie of our own calls. The
+ * listener, close-on-exec, or -errno: -EBUSY if there is a listener already,
+ * -EINVAL or -ENOSYS if the kernel has no notifications.
  */
-int run_filter_load(void);
+int run_filter_load(bool mappings);
 
 /* Asks for the waiter to be woken on the caller's CPU, where the kernel can. */
 void run_filter_wake_here(int listener);

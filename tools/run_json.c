@@ -40,11 +40,12 @@ static void print_stats(const struct uf_stats *s, FILE *to)
             run_pages_per_fault(s));
 }
 
-static void print_threads(const struct run_process *p, FILE *to)
+static void print_threads(const struct uf_thread_stats *threads, uint32_t n,
+                          FILE *to)
 {
     fputs(", \"threads\": [", to);
-    for (uint32_t i = 0; i < p->nthreads; i++) {
-        const struct uf_thread_stats *t = &p->threads[i];
+    for (uint32_t i = 0; i < n; i++) {
+        const struct uf_thread_stats *t = &threads[i];
 
         fprintf(to,
                 "%s{\"tid\": %d, \"faults_read\": %" PRIu64
@@ -71,7 +72,17 @@ static void print_process(const struct run_process *p, FILE *to)
     if (p->minflt > 0)
         fprintf(to, "\"ru_minflt\": %" PRIu64 ", ", p->minflt);
     print_stats(&p->stats, to);
-    print_threads(p, to);
+    print_threads(p->threads, p->nthreads, to);
+    if (p->mapped == RUN_MAPPING_SERVED) {
+        fprintf(to, ", \"mapped\": {\"left_to_kernel\": %" PRIu64 ", ",
+                p->mmaps_left);
+        print_stats(&p->mapped_stats, to);
+        print_threads(p->mapped_threads, p->nmapped_threads, to);
+        fputc('}', to);
+    } else if (p->mapped != RUN_MAPPING_NOT_ASKED) {
+        fputs(", \"mapped\": null, \"mapped_error\": ", to);
+        print_string(run_mapping_text(p), to);
+    }
     fputc('}', to);
 }
 
@@ -103,6 +114,13 @@ void run_report_json(const struct run_report *r, FILE *to)
             ",\n  \"breaks_left_to_kernel\": %" PRIu64 ",\n  \"total\": {",
             t->nserved, t->nunserved, t->npassed);
     print_stats(&t->stats, to);
+    if (r->options->mapping_bytes > 0) {
+        fprintf(to,
+                "},\n  \"processes_mapped\": %" PRIu64
+                ",\n  \"mapped\": {\"left_to_kernel\": %" PRIu64 ", ",
+                t->nmapped, t->mmaps_left);
+        print_stats(&t->mapped_stats, to);
+    }
     fputs("},\n  \"processes\": [\n", to);
     for (size_t i = 0; i < r->ledger->count; i++) {
         print_process(r->ledger->processes[i], to);

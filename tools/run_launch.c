@@ -58,14 +58,19 @@ static int set_environment(const struct run_options *options,
                            const struct session *session)
 {
     const char *others = getenv("LD_PRELOAD");
-    char path[PATH_MAX], name[RUN_NAME_BYTES + sizeof(RUN_ENV_FOLLOW)];
+    char path[PATH_MAX], name[RUN_NAME_BYTES + sizeof(RUN_ENV_FOLLOW_MAPPED)];
+    bool mapped = options->mapping_bytes > 0;
+    const char *kind;
     char *value;
     int err = find_preload(path);
 
     if (err)
         return err;
-    snprintf(name, sizeof(name), "%s%s",
-             options->follow ? RUN_ENV_FOLLOW : RUN_ENV_LEAVE, session->name);
+    if (options->follow)
+        kind = mapped ? RUN_ENV_FOLLOW_MAPPED : RUN_ENV_FOLLOW;
+    else
+        kind = mapped ? RUN_ENV_LEAVE_MAPPED : RUN_ENV_LEAVE;
+    snprintf(name, sizeof(name), "%s%s", kind, session->name);
     if (asprintf(&value, others ? "%s:%s" : "%s", path, others) < 0)
         return -ENOMEM;
     if (setenv("LD_PRELOAD", value, 1) < 0 || setenv(RUN_ENV, name, 1) < 0)
@@ -93,9 +98,10 @@ static int set_limit(uint64_t bytes)
                : -errno;
 }
 
-static int load_filter(const struct session *session)
+static int load_filter(const struct run_options *options,
+                       const struct session *session)
 {
-    int listener = run_filter_load();
+    int listener = run_filter_load(options->mapping_bytes > 0);
     int err;
 
     if (listener < 0)
@@ -139,7 +145,7 @@ static _Noreturn void child(const struct run_options *options, const char *path,
     failure.err = set_limit(options->limit_bytes);
     if (!failure.err) {
         failure.step = STEP_FILTER;
-        failure.err = load_filter(session);
+        failure.err = load_filter(options, session);
     }
     if (!failure.err) {
         failure.step = STEP_EXEC;

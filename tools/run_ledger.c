@@ -4,14 +4,14 @@
 
 #include <stdlib.h>
 
-static uint32_t copy_threads(const struct run_slot *slot,
+static uint32_t copy_threads(const struct thread_chunk *chunks,
                              struct uf_thread_stats *ret)
 {
     uint32_t n = 0;
 
     for (size_t c = 0; c < RUN_THREAD_CHUNKS; c++) {
         for (size_t i = 0; i < THREAD_CHUNK_RECORDS; i++) {
-            const struct thread_record *r = &slot->threads[c].records[i];
+            const struct thread_record *r = &chunks[c].records[i];
             pid_t tid = atomic_load(&r->tid);
 
             if (tid != 0)
@@ -76,21 +76,36 @@ static void keep(struct ledger *ledger, const struct run_process *process)
     ledger->processes[ledger->count++] = copy;
 }
 
+/* What a forked child inherits and is not served counts nowhere. */
+static void add_mapped(struct ledger *ledger, struct run_process *process,
+                       const struct run_slot *slot)
+{
+    counters_snapshot(&slot->mapped, &process->mapped_stats);
+    process->mmaps_left = atomic_load(&slot->mmaps_left);
+    process->nmapped_threads =
+        copy_threads(slot->mapped_threads, process->mapped_threads);
+    add_counters(&ledger->mapped_sum, &slot->mapped);
+    ledger->totals.nmapped += process->mapped == RUN_MAPPING_SERVED;
+    ledger->totals.mmaps_left += process->mmaps_left;
+}
+
 void ledger_add(struct ledger *ledger, const struct run_process *given,
                 const struct run_slot *slot)
 {
     struct run_process process = *given;
 
     process.stats = (struct uf_stats){.size = sizeof(process.stats)};
-    process.nthreads = 0;
+    process.mapped_stats = process.stats;
+    process.nthreads = process.nmapped_threads = 0;
     if (process.stage != RUN_STAGE_READY) {
         ledger->totals.nunserved++;
     } else if (slot) {
         ledger->totals.nserved++;
         counters_snapshot(&slot->counters, &process.stats);
         process.minflt = atomic_load(&slot->minflt_at_exit);
-        process.nthreads = copy_threads(slot, process.threads);
+        process.nthreads = copy_threads(slot->threads, process.threads);
         add_counters(&ledger->sum, &slot->counters);
+        add_mapped(ledger, &process, slot);
     }
     keep(ledger, &process);
 }
@@ -99,6 +114,8 @@ const struct run_totals *ledger_totals(struct ledger *ledger)
 {
     ledger->totals.stats.size = sizeof(ledger->totals.stats);
     counters_snapshot(&ledger->sum, &ledger->totals.stats);
+    ledger->totals.mapped_stats.size = sizeof(ledger->totals.mapped_stats);
+    counters_snapshot(&ledger->mapped_sum, &ledger->totals.mapped_stats);
     return &ledger->totals;
 }
 

@@ -24,12 +24,18 @@ struct run_process {
     uint32_t forked; /* began as a forked child, else as a program */
     uint32_t alive;  /* still running when the report was made */
     uint32_t nthreads;
+    uint32_t nmapped_threads;
     uint32_t stage; /* enum run_stage; not READY: it ran unserved */
     int32_t err;
-    uint64_t minflt; /* 0: not known */
+    uint32_t mapped; /* enum run_mapping */
+    int32_t mapped_err;
+    uint64_t minflt;     /* 0: not known */
+    uint64_t mmaps_left; /* anonymous ones, left to the kernel */
     char program[RUN_NAME_BYTES];
-    struct uf_stats stats;
+    struct uf_stats stats;        /* of the heap */
+    struct uf_stats mapped_stats; /* of mappings */
     struct uf_thread_stats threads[LEDGER_THREADS];
+    struct uf_thread_stats mapped_threads[LEDGER_THREADS];
 };
 
 /* All of them together. Gauges are sums, high waters the highest. */
@@ -37,7 +43,10 @@ struct run_totals {
     uint64_t nserved;
     uint64_t nunserved; /* wanted to be, but could not */
     uint64_t npassed;   /* break calls that were left to the kernel */
+    uint64_t nmapped;   /* whose mappings were served */
+    uint64_t mmaps_left;
     struct uf_stats stats;
+    struct uf_stats mapped_stats;
 };
 
 struct ledger {
@@ -45,11 +54,12 @@ struct ledger {
     size_t count;
     size_t capacity;
     struct counters sum;
+    struct counters mapped_sum;
     struct run_totals totals;
 };
 
-/* Adds a process; its `program`, `pid`, `forked`, `alive`, `stage` and `err`
- * are given, the rest is taken from the slot, which may be NULL. */
+/* Adds a process; its `program`, `pid`, `forked`, `alive`, `stage`, `mapped`
+ * and errors are given, the rest is taken from the slot, which may be NULL. */
 void ledger_add(struct ledger *ledger, const struct run_process *given,
                 const struct run_slot *slot);
 

@@ -8,13 +8,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/sysinfo.h>
 #include <unistd.h>
 
+#include "base/range.h"
 #include "commands.h"
+#include "run/protocol.h"
 #include "ufault/ufault.h"
 
 #define WINDOW_DEFAULT 64
 #define WINDOW_MAX     512
+
+#define MAPPING_MIN         ((uint64_t)1 << 20)
+#define MAPPING_DEFAULT_MIN ((uint64_t)64 << 30)
 
 static const char help[] =
     "usage: ufault run [OPTIONS] [--] PROGRAM [ARGS]\n"
@@ -25,6 +31,9 @@ static const char help[] =
     "    --window N      pages brought in by one fault, 1 to 512 (64)\n"
     "    --limit SIZE    data limit, as `ulimit -d`: K, M, G, T are powers of\n"
     "                    1024; beyond it malloc returns NULL\n"
+    "    --mmap          serve anonymous private mappings, too\n"
+    "    --mmap-size S   the same, with S bytes of addresses for them\n"
+    "    --stacks        the same, and of the mappings thread stacks, too\n"
     "    --follow        serve forked children and started programs (default)\n"
     "    --no-follow     serve the first program alone\n"
     "    --cpu N         bind the threads that answer faults to CPU N\n"
@@ -114,11 +123,52 @@ static int set_cpu(struct run_options *o, const char *value)
     return wrong_value("--cpu", value, expected);
 }
 
-enum { WINDOW = 1, LIMIT, FOLLOW, NO_FOLLOW, CPU, REPORT, JSON, QUIET, HELP };
+/* Four times memory and swap: what programs reserve and do not use fits, too. A
+ * power of two. */
+static uint64_t default_mapping_bytes(void)
+{
+    uint64_t want = 0, size = MAPPING_DEFAULT_MIN;
+    struct sysinfo info;
+
+    if (sysinfo(&info) == 0)
+        want = 4 * ((uint64_t)info.totalram + info.totalswap) * info.mem_unit;
+    while (size < want && size < RUN_MAPPING_MAX)
+        size *= 2;
+    return size;
+}
+
+static int set_mapping_size(struct run_options *o, const char *value)
+{
+    if (run_parse_size(value, &o->mapping_bytes) &&
+        o->mapping_bytes >= MAPPING_MIN &&
+        o->mapping_bytes <= RUN_MAPPING_MAX) {
+        o->mapping_bytes = align_up(o->mapping_bytes, page_size());
+        return -1;
+    }
+    return wrong_value("--mmap-size", value, "a size from 1M to 1T");
+}
+
+enum {
+    WINDOW = 1,
+    LIMIT,
+    MAPPED,
+    MAPPED_SIZE,
+    STACKS,
+    FOLLOW,
+    NO_FOLLOW,
+    CPU,
+    REPORT,
+    JSON,
+    QUIET,
+    HELP
+};
 
 static const struct option long_options[] = {
     {"window", required_argument, NULL, WINDOW},
     {"limit", required_argument, NULL, LIMIT},
+    {"mmap", no_argument, NULL, MAPPED},
+    {"mmap-size", required_argument, NULL, MAPPED_SIZE},
+    {"stacks", no_argument, NULL, STACKS},
     {"follow", no_argument, NULL, FOLLOW},
     {"no-follow", no_argument, NULL, NO_FOLLOW},
     {"cpu", required_argument, NULL, CPU},
@@ -139,6 +189,14 @@ static int apply(struct run_options *o, int option, const char *value)
         return set_limit(o, value);
     case CPU:
         return set_cpu(o, value);
+    case MAPPED:
+    case STACKS:
+        if (o->mapping_bytes == 0)
+            o->mapping_bytes = default_mapping_bytes();
+        o->stacks |= option == STACKS;
+        return -1;
+    case MAPPED_SIZE:
+        return set_mapping_size(o, value);
     case FOLLOW:
     case NO_FOLLOW:
         o->follow = option == FOLLOW;

@@ -10,6 +10,8 @@ struct run_options {
     uint32_t window_pages;
     uint64_t limit_bytes; /* RLIMIT_DATA; UF_UNLIMITED: as it is */
     uint32_t cpu_plus_one;
+    uint64_t mapping_bytes; /* room for mappings; 0: not served */
+    bool stacks;            /* of threads are served, too */
     bool follow;
     bool quiet;
     bool json;

@@ -126,6 +126,37 @@ static void print_faults(const struct uf_stats *s, FILE *to)
                 s->refused, s->deferred);
 }
 
+const char *run_mapping_text(const struct run_process *process)
+{
+    switch ((enum run_mapping)process->mapped) {
+    case RUN_MAPPING_NO_LIBC:
+        return "the C library's functions are not those that are known";
+    case RUN_MAPPING_LIMITED:
+        return "its address space is limited (ulimit -v)";
+    default:
+        return strerror(-process->mapped_err);
+    }
+}
+
+static void print_mappings(const struct run_totals *t, FILE *to)
+{
+    const struct uf_stats *s = &t->mapped_stats;
+
+    fprintf(to, "\nmappings served of  %" PRIu64 " processes\n", t->nmapped);
+    fprintf(to,
+            "mmap calls          %" PRIu64 ", %" PRIu64
+            " more left to the kernel\n",
+            s->mmaps, t->mmaps_left);
+    fprintf(to,
+            "and after them      %" PRIu64 " munmap, %" PRIu64
+            " mprotect, %" PRIu64 " mremap, %" PRIu64 " madvise\n",
+            s->munmaps, s->mprotects, s->mremaps, s->madvises);
+    fprintf(to, "mapped high water   %s", bytes(heap_peak(s)).s);
+    fprintf(to, ", %s of it resident\n",
+            bytes(s->resident_peak * page_bytes()).s);
+    print_faults(s, to);
+}
+
 static void print_kernel(const struct run_end *end, FILE *to)
 {
     fprintf(to,
@@ -174,13 +205,17 @@ static void print_process(const struct run_process *p, FILE *to)
     fprintf(to, "  %10s", duration(p->stats.fault_ns).s);
     fprintf(to, "  %8s", duration(p->stats.fault_p50_ns).s);
     fprintf(to, "  %8s%s\n", duration(p->stats.fault_p99_ns).s, kind(p));
+    if (p->mapped > RUN_MAPPING_SERVED)
+        fprintf(to, "          mappings not served: %s\n", run_mapping_text(p));
 }
 
 static void print_processes(const struct ledger *ledger, FILE *to)
 {
     size_t rows = ledger->count < ROWS_MAX ? ledger->count : ROWS_MAX;
 
-    if (ledger->count < 2 && ledger->totals.nunserved == 0)
+    if (ledger->count < 2 && ledger->totals.nunserved == 0 &&
+        !(ledger->count == 1 &&
+          ledger->processes[0]->mapped > RUN_MAPPING_SERVED))
         return;
     qsort(ledger->processes, ledger->count, sizeof(ledger->processes[0]),
           more_faults);
@@ -225,6 +260,8 @@ void run_report_text(const struct run_report *r, FILE *to)
     print_processes_line(r, to);
     print_breaks(total, to);
     print_faults(total, to);
+    if (r->options->mapping_bytes > 0)
+        print_mappings(&r->ledger->totals, to);
     print_kernel(r->end, to);
     print_processes(r->ledger, to);
     for (size_t i = 0; i < r->ledger->count && i < ROWS_MAX; i++)

@@ -21,6 +21,9 @@ void run_report_text(const struct run_report *report, FILE *to);
 /* run_json.c */
 void run_report_json(const struct run_report *report, FILE *to);
 
+/* Why a process's mappings were not served. Requires: they were asked for. */
+const char *run_mapping_text(const struct run_process *process);
+
 /* Bytes per page of this machine, and of the whole report. */
 double run_pages_per_fault(const struct uf_stats *stats);
 

@@ -87,8 +87,10 @@ union notification {
 
 static void route(struct server *s, const struct seccomp_notif *n)
 {
-    struct run_call call = {.id = n->id, .brk = n->data.args[0]};
+    struct run_call call = {.id = n->id, .number = n->data.nr};
     struct client *c = clients_find(&s->clients, (pid_t)n->pid);
+
+    memcpy(call.args, n->data.args, sizeof(call.args));
 
     if (!c || !clients_call(&s->clients, c, &call))
         clients_pass(&s->clients, n->id);

@@ -14,12 +14,16 @@ build_packages=(cmake ninja-build pkg-config gcc libc6-dev libseccomp-dev
                 libcmocka-dev)
 
 # What the demos run under `ufault run`.
-demo_packages=(perl gawk python3 bash coreutils procps liblz4-dev)
+demo_packages=(perl gawk python3 bash coreutils procps liblz4-dev
+               libmimalloc-dev libjemalloc-dev)
 
 # What the tests compile with, look at the tree with, and run.
 test_packages=(g++ clang libclang-rt-14-dev clang-format binutils groff-base
                perl gawk python3 sqlite3 bash coreutils git xz-utils zstd
-               stress-ng jq procps util-linux)
+               stress-ng jq procps util-linux bc redis-server nodejs
+               openjdk-17-jre-headless libmimalloc-dev
+               libjemalloc-dev libsqlite3-dev zlib1g-dev liblmdb-dev
+               golang-github-bmatsuo-lmdb-go-dev)
 
 package_is_installed()
 {

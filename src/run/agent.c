@@ -15,12 +15,15 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/sys.h"
 #include "run/heap.h"
+#include "run/mapping.h"
 #include "run/protocol.h"
 #include "run/wire.h"
 
 #define ENGINE_STACK_BYTES ((size_t)256 << 10) /* as handlers.c has it */
-#define ENGINE_THREADS     2                   /* a handler and a near one */
+/* A handler, a near one, the registrar. */
+#define ENGINE_THREADS 3
 
 /* More than the engine's threads ask for; see leave_stacks. The second is for
  * a program with much thread-local storage. */
@@ -85,8 +88,9 @@ static int send_hello(int session, const struct start *start)
 
 static struct run_slot *map_slot(int statistics, uint32_t index)
 {
-    void *p = mmap(NULL, RUN_SLOT_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED,
-                   statistics, (off_t)index * (off_t)RUN_SLOT_BYTES);
+    void *p =
+        sys->mmap(NULL, RUN_SLOT_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED,
+                  statistics, (off_t)index * (off_t)RUN_SLOT_BYTES);
 
     return p == MAP_FAILED ? NULL : p;
 }
@@ -97,11 +101,17 @@ static int serve(struct agent *agent, const struct run_welcome *welcome,
 {
     enum run_stage stage = RUN_STAGE_STATISTICS;
     struct run_slot *slot = map_slot(statistics, welcome->slot);
-    struct run_status status;
+    enum run_mapping mapped = RUN_MAPPING_NOT_ASKED;
+    struct run_status status = {0};
     int err = slot ? heap_adopt(welcome, slot, &stage) : -errno;
 
     close(statistics);
-    status = (struct run_status){.stage = stage, .err = err};
+    if (!err) /* the heap goes on without, if they cannot be served */
+        status.mapped_err =
+            mapping_adopt(heap_engine(), welcome, slot, &mapped);
+    status.stage = stage;
+    status.err = err;
+    status.mapped = mapped;
     wire_send(agent->session, &status, sizeof(status), NULL, 0);
     return err;
 }
@@ -142,12 +152,32 @@ union answer {
 };
 
 /* -ENOENT and the like: the caller is gone, nobody waits for the answer. */
-static void answer(int listener, uint64_t id, uintptr_t brk)
+static void answer(int listener, const struct seccomp_notif_resp *response)
 {
-    union answer a = {.response = {.id = id, .val = (int64_t)brk}};
+    union answer a = {.response = *response};
 
     while (ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &a) < 0 && errno == EINTR)
         ;
+}
+
+static struct seccomp_notif_resp serve_call(const struct run_call *call)
+{
+    struct seccomp_notif_resp r = {.id = call->id};
+    bool pass = false;
+    intptr_t result;
+
+    if (call->number == SYS_brk) {
+        r.val = (int64_t)heap_brk_by_agent(call->args[0]);
+        return r;
+    }
+    result = mapping_call_by_agent(call, &pass);
+    if (pass)
+        r.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
+    else if (result < 0)
+        r.error = (int32_t)result;
+    else
+        r.val = result;
+    return r;
 }
 
 /* Until the session is gone: then nobody can ask any more, and a listener that
@@ -156,8 +186,11 @@ static void serve_calls(const struct agent *agent)
 {
     struct run_call call;
 
-    while (wire_receive(agent->session, &call, sizeof(call), NULL, 0) == 0)
-        answer(agent->listener, call.id, heap_brk_by_agent(call.brk));
+    while (wire_receive(agent->session, &call, sizeof(call), NULL, 0) == 0) {
+        struct seccomp_notif_resp response = serve_call(&call);
+
+        answer(agent->listener, &response);
+    }
     close(agent->listener);
     close(agent->session);
 }
@@ -179,6 +212,7 @@ static void *agent_main(void *arg)
     int err;
 
     is_agent = true;
+    mapping_pass_this_thread();
     prctl(PR_SET_NAME, "ufault-agent");
     err = join_session(&agent, start);
     announce(start, err == 0);
@@ -241,7 +275,12 @@ static int start_thread(struct start *start)
     if (!start->forked)
         leave_stacks();
     for (size_t i = 0; err == EINVAL && stack_bytes[i] != 0; i++) {
-        pthread_attr_setstacksize(&attr, stack_bytes[i]);
+        void *stack = mapping_take_stack(stack_bytes[i]);
+
+        if (stack)
+            pthread_attr_setstack(&attr, stack, stack_bytes[i]);
+        else
+            pthread_attr_setstacksize(&attr, stack_bytes[i]);
         err = pthread_create(&thread, &attr, agent_main, start);
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);

@@ -19,7 +19,7 @@
 /*
  * Starts the thread and waits until the heap is served or is known not to be.
  * `session` is the socket's name; it and `program` are not kept. True: served.
- * Requires: heap_init; unserved.
+ * Requires: wiped_init; unserved.
  */
 bool agent_start(const char *session, const char *program, bool forked);
 

@@ -9,11 +9,14 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 
+#include "base/sys.h"
 #include "fault/engine.h"
 #include "mm/space.h"
 #include "run/kernel_heap.h"
-
-static _Atomic uint32_t *served; /* on a page wiped in forked children */
+#include "run/mapping.h"
+#include "run/raw.h"
+#include "run/registrar.h"
+#include "run/wiped.h"
 
 /* Guards all that follows. */
 static pthread_mutex_t moving = PTHREAD_MUTEX_INITIALIZER;
@@ -23,38 +26,26 @@ static struct uf_space *space;
 static struct run_slot *slot;
 
 /* The engine's descriptor is in the agent's table alone. A number in another
- * thread's table would be something else: never use it there. */
+ * thread's table would be something else: never use it there. The registrar
+ * does, if it runs. */
 static _Thread_local bool has_descriptors;
 static struct uffd_ops guarded_ops;
 static struct uffd_result (*real_register)(struct uffd *u, struct range range);
 
-int heap_init(void)
-{
-    size_t len = page_size();
-    void *page = mmap(NULL, len, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-    if (page == MAP_FAILED)
-        return -errno;
-    if (madvise(page, len, MADV_WIPEONFORK) < 0) {
-        int err = -errno;
-
-        munmap(page, len);
-        return err;
-    }
-    served = page;
-    return 0;
-}
-
 bool heap_is_served(void)
 {
-    return served && atomic_load_explicit(served, memory_order_acquire);
+    return wiped_get(WIPED_HEAP_SERVED) != 0;
 }
 
 unsigned heap_handler_count(void)
 {
     return atomic_load(&engine->nhandlers) +
-           (atomic_load(&engine->near) ? 1 : 0);
+           (atomic_load(&engine->near) ? 1 : 0) + (registrar_runs() ? 1 : 0);
+}
+
+struct uf_engine *heap_engine(void)
+{
+    return engine;
 }
 
 /* --------------------------------------------------------------- adopting --
@@ -62,6 +53,8 @@ unsigned heap_handler_count(void)
 
 static struct uffd_result guarded_register(struct uffd *u, struct range range)
 {
+    if (!has_descriptors && registrar_runs())
+        return registrar_do(real_register, u, range);
     if (!has_descriptors)
         return (struct uffd_result){.err = -EBADF};
     return real_register(u, range);
@@ -137,7 +130,7 @@ int heap_adopt(const struct run_welcome *welcome, struct run_slot *new_slot,
         return err;
     }
     *ret_stage = RUN_STAGE_READY;
-    atomic_store_explicit(served, 1, memory_order_release);
+    wiped_set(WIPED_HEAP_SERVED, 1);
     return 0;
 }
 
@@ -174,16 +167,14 @@ static uintptr_t move_locked(uintptr_t brk)
 
 static uintptr_t brk_here(uintptr_t brk)
 {
-    sigset_t all, before;
-    uintptr_t now;
     int saved = errno;
+    uint64_t mask = raw_block_signals();
+    uintptr_t now;
 
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
     pthread_mutex_lock(&moving);
     now = move_locked(brk);
     pthread_mutex_unlock(&moving);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    raw_restore_signals(mask);
     errno = saved;
     return now;
 }
@@ -230,12 +221,14 @@ uintptr_t heap_brk(uintptr_t brk)
 void heap_fork_prepare(void)
 {
     pthread_mutex_lock(&moving);
+    mapping_fork_prepare();
     engine_fork_prepare();
 }
 
 void heap_fork_parent(void)
 {
     engine_fork_parent();
+    mapping_fork_parent();
     pthread_mutex_unlock(&moving);
 }
 
@@ -243,8 +236,8 @@ void heap_fork_parent(void)
  * our own while it is taken down. */
 static void let_go_of_slot(void)
 {
-    void *p = mmap(slot, RUN_SLOT_BYTES, PROT_READ | PROT_WRITE,
-                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+    void *p = sys->mmap(slot, RUN_SLOT_BYTES, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 
     (void)p; /* over a mapping of our own: cannot fail but for lack of memory */
 }
@@ -254,13 +247,15 @@ void heap_fork_child(void)
     pthread_mutex_init(&moving, NULL);
     if (slot)
         let_go_of_slot();
+    registrar_fork_child();
     engine_fork_child();
+    mapping_fork_child();
     if (space)
         space_destroy(space);
     if (engine)
         engine_destroy(engine);
     if (slot)
-        munmap(slot, RUN_SLOT_BYTES);
+        sys->munmap(slot, RUN_SLOT_BYTES);
     space = NULL;
     engine = NULL;
     slot = NULL;

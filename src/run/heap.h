@@ -8,10 +8,8 @@
  * what is resident stays, what is not is registered, and from then on the break
  * is moved here and the kernel is only told of it.
  *
- * Whether the heap is served stands on a page that the kernel wipes in every
- * child with memory of its own (MADV_WIPEONFORK), whichever way it was made,
- * and not in a vfork child, which shares the heap. So no child ever moves its
- * parent's break, and none believes in threads that it does not have.
+ * Whether the heap is served is a wiped word (wiped.h). So no child ever moves
+ * its parent's break, and none believes in threads that it does not have.
  *
  * One lock, taken with all signals blocked: a break is moved and told to the
  * kernel in one step.
@@ -24,21 +22,21 @@
 
 #include "run/protocol.h"
 
-/* Once per process, before all others. 0 or -errno. */
-int heap_init(void);
-
 /*
  * Takes the heap over with an engine whose threads share the calling thread's
  * descriptors, which stay the only ones that heap_brk uses. *ret_stage is the
  * step that failed. 0 or -errno.
- * Requires: unserved; nobody moves the break meanwhile.
+ * Requires: wiped_init; unserved; nobody moves the break meanwhile.
  */
 int heap_adopt(const struct run_welcome *welcome, struct run_slot *slot,
                enum run_stage *ret_stage);
 
+/* The engine that serves it. Requires: served. */
+struct uf_engine *heap_engine(void);
+
 bool heap_is_served(void);
 
-/* How many threads answer its faults. Requires: served. */
+/* How many threads of ours stand by, the agent aside. Requires: served. */
 unsigned heap_handler_count(void);
 
 /* brk(2) as the system call does it; 0 as kernel_brk. Any thread, any signal

@@ -24,7 +24,11 @@
 #include "run/agent.h"
 #include "run/heap.h"
 #include "run/libc_brk.h"
+#include "run/libc_fork.h"
+#include "run/mapping.h"
 #include "run/protocol.h"
+#include "run/raw.h"
+#include "run/wiped.h"
 
 static char session[RUN_NAME_BYTES];
 
@@ -62,7 +66,7 @@ static void remove_variable(char **entry)
 }
 
 /* Takes the session's name out of the environment. False: there is none. */
-static bool read_environment(bool *ret_follow)
+static bool read_environment(bool *ret_follow, bool *ret_mapped)
 {
     char **entry = find_variable(RUN_ENV);
     const char *value, *name;
@@ -70,9 +74,12 @@ static bool read_environment(bool *ret_follow)
     if (!entry)
         return false;
     value = value_of(entry);
-    *ret_follow = begins_with(value, RUN_ENV_FOLLOW, &name);
-    if (!*ret_follow && !begins_with(value, RUN_ENV_LEAVE, &name))
+    *ret_mapped = begins_with(value, RUN_ENV_FOLLOW_MAPPED, &name) ||
+                  begins_with(value, RUN_ENV_LEAVE_MAPPED, &name);
+    if (!*ret_mapped && !begins_with(value, RUN_ENV_FOLLOW, &name) &&
+        !begins_with(value, RUN_ENV_LEAVE, &name))
         return false;
+    *ret_follow = value[0] == RUN_ENV_FOLLOW[0];
     if (strlen(name) >= sizeof(session))
         return false;
     strcpy(session, name);
@@ -96,39 +103,48 @@ static void clean_environment(void)
     remove_variable(find_variable(RUN_ENV));
 }
 
+static void serve_child(void)
+{
+    int saved = errno;
+
+    agent_start(session, program_invocation_short_name, true);
+    errno = saved;
+}
+
 static void fork_in_child(void)
 {
     int saved = errno;
 
     heap_fork_child();
-    agent_start(session, program_invocation_short_name, true);
     errno = saved;
 }
 
 /* A child that is left alone moves its heap through the kernel. */
-static void fork_in_unserved_child(void)
+static void install_fork_handlers(bool follow)
 {
-    int saved = errno;
-
-    heap_fork_child();
-    errno = saved;
+    if (!libc_fork_lead(heap_fork_prepare, heap_fork_parent, heap_fork_child))
+        pthread_atfork(heap_fork_prepare, heap_fork_parent, fork_in_child);
+    if (follow)
+        pthread_atfork(NULL, NULL, serve_child);
 }
 
 __attribute__((constructor(101))) static void start(void)
 {
-    bool follow;
+    bool follow, mapped;
 
-    if (!read_environment(&follow))
+    if (!read_environment(&follow, &mapped))
         return;
+    sys = &raw_calls;
     if (!follow)
         clean_environment();
-    if (heap_init() < 0)
+    if (wiped_init() < 0)
         return;
     engine_fork_is_mine();
     libc_brk_redirect();
+    if (mapped)
+        mapping_init();
+    install_fork_handlers(follow);
     agent_start(session, program_invocation_short_name, false);
-    pthread_atfork(heap_fork_prepare, heap_fork_parent,
-                   follow ? fork_in_child : fork_in_unserved_child);
 }
 
 __attribute__((destructor)) static void finish(void)
