@@ -7,13 +7,15 @@ include(CMakePackageConfigHelpers)
 
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/ufault)
 
-install(TARGETS ufault ufault_static
+install(TARGETS ufault ufault_static wrap
     EXPORT ufault
     LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}
     ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/ufault
     DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
     FILES_MATCHING PATTERN *.h)
+install(FILES ${PROJECT_SOURCE_DIR}/src/posix/posix.syms
+    DESTINATION ${CMAKE_INSTALL_DATADIR}/ufault)
 install(EXPORT ufault
     NAMESPACE ufault::
     FILE ufault-targets.cmake

@@ -9,10 +9,12 @@
 
 #include "base/check.h"
 #include "fault/engine.h"
+#include "fault/trap_table.h"
 #include "host/caps.h"
 #include "mm/advice.h"
 #include "mm/map.h"
 #include "pager/pager.h"
+#include "posix/default_space.h"
 #include "trace/export.h"
 
 #define TEXT(x)  #x
@@ -103,8 +105,11 @@ static int create_on(const struct uf_space_opts *opts, struct uf_engine *engine,
 
     if (err)
         return documented_for_space(err);
-    err = engine_attach(engine, space);
+    err = trap_table_add(space);
+    if (!err)
+        err = engine_attach(engine, space);
     if (err) {
+        trap_table_remove(space);
         space_destroy(space);
         return documented_for_space(err);
     }
@@ -145,8 +150,12 @@ int uf_space_destroy(struct uf_space *space)
     if (engine_is_handler_thread())
         return -EDEADLK;
     own = space->own_engine;
+    default_space_forget(space);
+    trap_table_remove(space);
     if (space->engine)
         engine_detach(space);
+    else
+        space_await_unpinned(space); /* a signal handler may look at it */
     space_destroy(space);
     return own ? engine_destroy(own) : 0;
 }
@@ -291,13 +300,14 @@ int uf_munmap(struct uf_space *space, uintptr_t address, size_t len_bytes)
 int uf_mprotect(struct uf_space *space, uintptr_t address, size_t len_bytes,
                 int prot)
 {
-    struct range made;
+    struct map_made made;
     int err = may_change(space);
 
     if (err)
         return err;
     err = space_mprotect(space, address, len_bytes, prot, &made);
-    populate_made(space, made);
+    for (unsigned i = 0; i < made.n; i++)
+        fault_populate(space, made.parts[i], POPULATE_LOCKED, true);
     return err;
 }
 
@@ -327,6 +337,18 @@ static int madvise_populate(struct uf_space *space, uintptr_t address,
     return fault_populate(space, range, mode, false);
 }
 
+/* The whole huge pages of a range. */
+static struct range huge_pages_in(struct range range)
+{
+    size_t huge = page_size() / 8 * page_size();
+    struct range inner = {align_up(range.start, huge),
+                          align_down(range.end, huge)};
+
+    if (inner.start >= inner.end)
+        inner.end = inner.start = 0;
+    return inner;
+}
+
 int uf_madvise(struct uf_space *space, uintptr_t address, size_t len_bytes,
                int advice)
 {
@@ -343,7 +365,7 @@ int uf_madvise(struct uf_space *space, uintptr_t address, size_t len_bytes,
     if (advice == MADV_COLLAPSE &&
         map_range_check(address, len_bytes, &range) == 0 &&
         range_covers(space->region.range, range))
-        populate_made(space, range);
+        populate_made(space, huge_pages_in(range));
     return space_madvise(space, address, len_bytes, advice);
 }
 
@@ -377,7 +399,7 @@ int uf_mlock2(struct uf_space *space, uintptr_t address, size_t len_bytes,
     if (flags & UF_MLOCK_ONFAULT)
         lock |= VMA_LOCKONFAULT;
     err = space_mlock(space, address, len_bytes, lock, &made);
-    if (err || range_is_empty(made))
+    if (err || range_is_empty(made) || (flags & UF_MLOCK_ONFAULT))
         return err;
     return lock_error(fault_populate(space, made, POPULATE_AUTO, false));
 }
@@ -453,6 +475,20 @@ ssize_t uf_space_maps(struct uf_space *space, char *text, size_t len_bytes)
     if (!space_is_live(space) || (!text && len_bytes > 0))
         return -EINVAL;
     return space_maps(space, text, len_bytes);
+}
+
+ssize_t uf_space_smaps(struct uf_space *space, char *text, size_t len_bytes)
+{
+    if (!space_is_live(space) || (!text && len_bytes > 0))
+        return -EINVAL;
+    return space_smaps(space, text, len_bytes);
+}
+
+ssize_t uf_space_status(struct uf_space *space, char *text, size_t len_bytes)
+{
+    if (!space_is_live(space) || (!text && len_bytes > 0))
+        return -EINVAL;
+    return space_status(space, text, len_bytes);
 }
 
 int uf_space_stats(struct uf_space *space, struct uf_stats *stats)

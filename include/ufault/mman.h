@@ -44,27 +44,27 @@ struct uf_pager;
  * descriptor, and MAP_SHARED | MAP_ANONYMOUS, are served by the kernel's page
  * cache at an address inside the space. The address is searched top-down
  * (bottom-up with UF_SPACE_BOTTOM_UP); blocks of whole 2 MiB are aligned to
- * 2 MiB where there is room. The space duplicates `fd` and keeps the duplicate
- * while the file is mapped.
+ * 2 MiB where there is room. No descriptor is kept: `fd` may be closed.
  *
  * Returns the address, or
  *   -EINVAL     len_bytes is 0; offset or, with MAP_FIXED, address unaligned;
  *               neither or an unknown one of MAP_PRIVATE, MAP_SHARED,
  *               MAP_SHARED_VALIDATE; MAP_GROWSDOWN on anything but anonymous
- *               private memory; an offset below 0
+ *               private memory
  *   -ENOMEM     no room; a MAP_FIXED range not inside the space; a limit
  *               (address space, data, mappings); the host's refusal
  *   -EEXIST     MAP_FIXED_NOREPLACE and something is mapped there
  *   -EBADF      fd is not open
- *   -EACCES     fd is not open for what is asked; not a regular file
- *   -EPERM      PROT_EXEC on a file system mounted noexec; MAP_LOCKED with a
- *               locked limit of 0
+ *   -EACCES     fd is not open for what is asked
+ *   -EPERM      PROT_EXEC on a file system mounted noexec; a sealed memfd;
+ *               MAP_LOCKED with a locked limit of 0
  *   -EAGAIN     the limit of locked memory
- *   -EOVERFLOW  offset + len_bytes is beyond the last page number
- *   -ENODEV     the file cannot be mapped
+ *   -EOVERFLOW  offset + len_bytes is beyond what the file may have
+ *   -ENODEV     the file cannot be mapped: a directory, a pipe
  *   -ENOTSUP    MAP_SHARED_VALIDATE with a flag that the file does not have
- *   -EMFILE, -ENFILE  no descriptor for the duplicate
+ *   -ENFILE     anonymous shared memory: fs.file-max is reached
  *   -EDEADLK    called from a handler thread
+ * and, for a device, what its driver answers.
  */
 intptr_t uf_mmap(struct uf_space *space, uintptr_t address, size_t len_bytes,
                  int prot, int flags, int fd, off_t offset_bytes);
@@ -116,6 +116,8 @@ int uf_mprotect(struct uf_space *space, uintptr_t address, size_t len_bytes,
  * MREMAP_FIXED, MREMAP_DONTUNMAP. A move without a change of length may span
  * several mappings. old_len_bytes 0 duplicates a shared mapping and is refused
  * for a private one. new_address counts with FIXED and DONTUNMAP only.
+ * As there, what FIXED finds at the new place is gone even if the move fails
+ * then, and a move of several mappings may end half-way.
  *
  * Returns the (new) address, or
  *   -EINVAL   address unaligned; new_len_bytes 0; unknown flags, or FIXED or
@@ -149,7 +151,10 @@ intptr_t uf_mremap(struct uf_space *space, uintptr_t address,
  *   -EPERM    HWPOISON, SOFT_OFFLINE
  *   -EFAULT   POPULATE_*: a page could not be supplied
  *   -EACCES   REMOVE on a mapping that is not shared and writable
- *   -EBUSY, -EAGAIN  COLLAPSE: no huge page now
+ *   -EAGAIN   a mapping would be split beyond the limit of mappings; COLLAPSE:
+ *             no huge page now
+ *   -EBUSY    COLLAPSE: no huge page now
+ *   -EOPNOTSUPP  REMOVE: not on this file system
  *   -EDEADLK  called from a handler thread
  */
 int uf_madvise(struct uf_space *space, uintptr_t address, size_t len_bytes,
@@ -161,7 +166,7 @@ int uf_madvise(struct uf_space *space, uintptr_t address, size_t len_bytes,
  *
  * Returns 0 or
  *   -EINVAL  address unaligned
- *   -EFAULT  ret_vec is NULL
+ *   -EFAULT  ret_vec cannot be written
  *   -ENOMEM  part of the range is not mapped
  */
 int uf_mincore(struct uf_space *space, uintptr_t address, size_t len_bytes,
@@ -171,20 +176,31 @@ int uf_mincore(struct uf_space *space, uintptr_t address, size_t len_bytes,
 #define UF_MLOCK_ONFAULT 0x1u
 
 /*
- * uf_mlock, uf_mlock2, uf_munlock: as mlock(2). Pages are populated and pinned
- * in the host, which may refuse by its own RLIMIT_MEMLOCK.
+ * uf_mlock, uf_mlock2: as mlock(2). Pages are populated and pinned in the host,
+ * which may refuse by its own RLIMIT_MEMLOCK.
  *
  * Return 0 or
  *   -EINVAL  the range wraps; unknown flags
  *   -ENOMEM  part of the range is not mapped (the rest before it is locked); a
- *            limit (locked memory, mappings)
+ *            limit (locked memory, mappings); a page could not be supplied
+ *            (all of it is locked)
  *   -EPERM   the limit of locked memory is 0
- *   -EAGAIN  a page could not be supplied
+ *   -EAGAIN  no memory to populate with (all of it is locked)
  *   -EDEADLK called from a handler thread
  */
 int uf_mlock(struct uf_space *space, uintptr_t address, size_t len_bytes);
 int uf_mlock2(struct uf_space *space, uintptr_t address, size_t len_bytes,
               unsigned flags);
+
+/*
+ * uf_munlock: as munlock(2).
+ *
+ * Returns 0 or
+ *   -EINVAL  the range wraps
+ *   -ENOMEM  part of the range is not mapped (the rest before it is unlocked);
+ *            the limit of mappings
+ *   -EDEADLK called from a handler thread
+ */
 int uf_munlock(struct uf_space *space, uintptr_t address, size_t len_bytes);
 
 /* uf_mlockall's flags, as mlockall(2)'s. */
@@ -193,9 +209,10 @@ int uf_munlock(struct uf_space *space, uintptr_t address, size_t len_bytes);
 #define UF_MCL_ONFAULT 0x4
 
 /*
- * uf_mlockall, uf_munlockall: as mlockall(2), over the space.
+ * uf_mlockall: as mlockall(2), over the space. A mapping that cannot be locked
+ * stays as it is, and that is no error.
  *
- * Return 0 or
+ * Returns 0 or
  *   -EINVAL  no flag, an unknown one, or ONFAULT alone
  *   -ENOMEM  CURRENT, and the limit of locked memory is less than what is
  *            mapped
@@ -203,6 +220,14 @@ int uf_munlock(struct uf_space *space, uintptr_t address, size_t len_bytes);
  *   -EDEADLK called from a handler thread
  */
 int uf_mlockall(struct uf_space *space, int flags);
+
+/*
+ * uf_munlockall: as munlockall(2), over the space.
+ *
+ * Returns 0 or
+ *   -EINVAL  not a live space
+ *   -EDEADLK called from a handler thread
+ */
 int uf_munlockall(struct uf_space *space);
 
 /*

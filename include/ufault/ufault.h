@@ -28,9 +28,11 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "ufault/copy.h"
 #include "ufault/mman.h"
 #include "ufault/pager.h"
 #include "ufault/stats.h"
+#include "ufault/trap.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -181,9 +183,8 @@ enum uf_fork {
     UF_FORK_ENGINE
 };
 
-/* Every page is populated when the break makes it, as under
- * mlockall(MCL_FUTURE); pages count as locked_vm. Not mlock(2): nothing is
- * pinned against swap. */
+/* As after uf_mlockall(UF_MCL_FUTURE): what the break and uf_mmap make is
+ * populated at once, counts as locked_vm and is pinned in the host. */
 #define UF_SPACE_LOCKED 0x1u
 /* uf_mmap searches from the base upwards, as under personality(2)'s
  * ADDR_COMPAT_LAYOUT; else from the end downwards. */
@@ -352,12 +353,36 @@ int uf_space_walk(struct uf_space *space,
                   void *data);
 
 /*
- * uf_space_maps: the mappings as text in the format of /proc/PID/maps, at most
- * len_bytes with the final NUL, cut at a line's end if it does not fit. Returns
- * the length of the whole text without the NUL, as snprintf(3) does, or
- * -EINVAL.
+ * Texts about a space, at most len_bytes with the final NUL, cut where a line
+ * (of smaps: an entry) ends if they do not fit. No page is touched and no lock
+ * held while the kernel is asked; a mapping that changes meanwhile is seen
+ * before or after.
+ *
+ * uf_space_maps: the mappings in the format of /proc/PID/maps: [heap], a
+ * pager's name as [name] with its offset, files as the kernel shows them.
+ *
+ * uf_space_smaps: the same with figures, in the format of /proc/PID/smaps. They
+ * are the kernel's own. VmFlags are the space's: without ac (nothing in a space
+ * is accounted), and without what is the host's alone. A line whose figure
+ * cannot be had is left out: where one mapping of the host holds several of the
+ * space and its pages are not alike (say, after MADV_FREE), Referenced or
+ * LazyFree may belong to either; without /proc, all but Size, Rss (by
+ * mincore(2), shared pages of zeros included) and VmFlags.
+ *
+ * uf_space_status: the memory lines of /proc/PID/status: VmPeak, VmSize, VmLck,
+ * VmHWM, VmRSS, RssAnon, RssFile, RssShmem, VmData, VmStk, VmExe (0), VmLib
+ * (executable, not writable), VmSwap. VmHWM is the most that was installed at
+ * once, shared pages of zeros included and the kernel's files not, or VmRSS if
+ * that is more.
+ *
+ * Each returns the length of the whole text without the NUL, as snprintf(3)
+ * does, or
+ *   -EINVAL  text is NULL and len_bytes is not 0
+ *   -ENOMEM  no memory to read the kernel's figures into
  */
 ssize_t uf_space_maps(struct uf_space *space, char *text, size_t len_bytes);
+ssize_t uf_space_smaps(struct uf_space *space, char *text, size_t len_bytes);
+ssize_t uf_space_status(struct uf_space *space, char *text, size_t len_bytes);
 
 /*
  * uf_space_stats: a snapshot of the counters. stats->size must be set.

@@ -95,6 +95,14 @@ void rwlock_take_read(struct rwlock *lock)
     (void)err;
 }
 
+bool rwlock_try_read(struct rwlock *lock)
+{
+    if (pthread_rwlock_tryrdlock(&lock->rwlock) != 0)
+        return false;
+    rank_enter(lock->rank);
+    return true;
+}
+
 void rwlock_take_write(struct rwlock *lock)
 {
     int err;

@@ -13,6 +13,7 @@
  *                program's malloc and so touch a space; no fault waits for it
  *     reader     the token of the handler thread that reads
  *     registry   the list of engines, taken by fork handlers
+ *     trap       which spaces and hooks the signal handler knows
  *     engine     which spaces an engine serves, its threads
  *     queue      an engine's deferred faults
  *     map        a space's VMAs, break and limits; shared by faults
@@ -25,11 +26,13 @@
 #define UF_BASE_LOCK_H
 
 #include <pthread.h>
+#include <stdbool.h>
 
 enum lock_rank {
     LOCK_RANK_STARTING,
     LOCK_RANK_READER,
     LOCK_RANK_REGISTRY,
+    LOCK_RANK_TRAP,
     LOCK_RANK_ENGINE,
     LOCK_RANK_QUEUE,
     LOCK_RANK_MAP,
@@ -64,6 +67,9 @@ void lock_release(struct lock *lock);
 void rwlock_init(struct rwlock *lock, enum lock_rank rank);
 void rwlock_destroy(struct rwlock *lock);
 void rwlock_take_read(struct rwlock *lock);
+/* As rwlock_take_read if that needs no waiting; else false. For the signal
+ * handler, which must never wait. */
+bool rwlock_try_read(struct rwlock *lock);
 void rwlock_take_write(struct rwlock *lock);
 void rwlock_release(struct rwlock *lock);
 

@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 
 #include "base/range.h"
+#include "base/sys.h"
 
 #define CHUNK_BYTES ((size_t)64 << 10)
 
@@ -50,8 +51,8 @@ unsigned long slab_allocations(void)
 
 static void *map_pages(size_t len_bytes)
 {
-    void *p = mmap(NULL, len_bytes, PROT_READ | PROT_WRITE,
-                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *p = sys->mmap(NULL, len_bytes, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
     return p == MAP_FAILED ? NULL : p;
 }
@@ -66,7 +67,7 @@ void *slab_pages(size_t len_bytes)
 void slab_pages_free(void *pages, size_t len_bytes)
 {
     if (pages)
-        munmap(pages, align_up(len_bytes, page_size()));
+        sys->munmap(pages, align_up(len_bytes, page_size()));
 }
 
 /* The distance between objects: whole cache lines for large objects. */
@@ -77,11 +78,19 @@ static size_t object_stride(size_t object_size)
     return align_up(object_size, unit);
 }
 
+/* Before its lock is first taken: fork handlers take the locks of what is
+ * listed, and a fork may come at any time. */
 static void list_cache(struct slab_cache *cache)
 {
-    cache->next = all_caches;
-    all_caches = cache;
-    __atomic_store_n(&cache->listed, 1, __ATOMIC_RELAXED);
+    if (__atomic_load_n(&cache->listed, __ATOMIC_ACQUIRE))
+        return;
+    lock_take(&all_caches_lock);
+    if (!cache->listed) {
+        cache->next = all_caches;
+        all_caches = cache;
+        __atomic_store_n(&cache->listed, 1, __ATOMIC_RELEASE);
+    }
+    lock_release(&all_caches_lock);
 }
 
 /* Makes cache->fresh hold at least one object. */
@@ -106,12 +115,11 @@ static bool grow_locked(struct slab_cache *cache)
 void *slab_alloc(struct slab_cache *cache)
 {
     struct slab_free *object = NULL;
-    bool enlist;
 
     if (failure_is_due())
         return NULL;
+    list_cache(cache);
     lock_take(&cache->lock);
-    enlist = !__atomic_load_n(&cache->listed, __ATOMIC_RELAXED);
     if (cache->stride == 0)
         cache->stride = object_stride(cache->object_size);
     if (cache->free) {
@@ -125,13 +133,6 @@ void *slab_alloc(struct slab_cache *cache)
     if (object)
         cache->live++;
     lock_release(&cache->lock);
-
-    if (enlist) {
-        lock_take(&all_caches_lock);
-        if (!cache->listed)
-            list_cache(cache);
-        lock_release(&all_caches_lock);
-    }
     if (object)
         memset(object, 0, cache->object_size);
     return object;

@@ -275,7 +275,6 @@ int engine_ready_for_pager(struct uf_space *space, struct uf_pager *pager)
 
 int engine_attach(struct uf_engine *engine, struct uf_space *space)
 {
-    struct range mapped = space_registrable(space);
     int err = 0;
 
     if (space->heap_pager != pager_zero())
@@ -286,10 +285,13 @@ int engine_attach(struct uf_engine *engine, struct uf_space *space)
         return err;
     lock_take(&engine->lock);
     err = atomic_load(&engine->broken) ? -EINVAL : reserve_locked(engine);
-    if (!err && !range_is_empty(mapped))
-        err = uffd_register(&engine->uffd, mapped).err;
     if (!err) {
         space->region.uffd = &engine->uffd;
+        err = space_register(space);
+    }
+    if (err) {
+        space->region.uffd = NULL;
+    } else {
         space->engine = engine;
         space->serial = atomic_fetch_add(&attachments, 1) + 1;
         insert_locked(engine, space);

@@ -139,6 +139,10 @@ void engine_read_and_serve(struct handler *handler);
  * Requires: no lock held, since pthread_create allocates. */
 int engine_start_handlers(struct uf_engine *engine, unsigned count);
 
+/* Where the stacks of handlers lie, if not where libc puts them, which may be
+ * memory that they are to serve: whole pages, or NULL to leave it to libc. */
+extern void *(*engine_take_stack)(size_t len_bytes);
+
 /* Gives every handler, now and later, a buffer for pagers to fill: 2 MiB that
  * an engine without such pagers does not take. 0 or -ENOMEM. */
 int engine_give_buffers(struct uf_engine *engine);

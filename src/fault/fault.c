@@ -277,7 +277,8 @@ static bool look_up_or_grow(struct uf_space *space, const struct fault *fault,
         rwlock_take_read(&space->map_lock);
         if (look_up_locked(space, fault, ret))
             return true;
-        if (tried || space->pages.stack == 0 || atomic_load(&space->dying))
+        if (tried || space->region.kind != REGION_RESERVED ||
+            atomic_load(&space->dying))
             return false;
         rwlock_release(&space->map_lock);
         tried = true;

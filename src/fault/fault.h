@@ -129,11 +129,21 @@ bool fault_release_self_touch(struct self_touch *touch, struct uf_space *space,
  */
 bool fault_revoke_self_touch(struct self_touch *touch, const char *pager);
 
+/*
+ * Serves a touch of addr that nobody made, in this thread, as if it had been
+ * made; waits where the toucher would. How it ended: not `deferred`.
+ * Requires: region.uffd set; not a handler thread; no lock held.
+ */
+enum uf_outcome fault_bring_in(struct uf_space *space,
+                               struct fault_server *server, uintptr_t addr,
+                               uint32_t flags);
+
 /* How a range is made resident. */
 enum populate_mode {
-    POPULATE_AUTO, /* mm_populate: as each mapping can be touched; no holes */
-    POPULATE_READ, /* MADV_POPULATE_READ */
-    POPULATE_WRITE /* MADV_POPULATE_WRITE */
+    POPULATE_AUTO,   /* mm_populate: as each mapping can be touched */
+    POPULATE_LOCKED, /* the same, what is locked alone */
+    POPULATE_READ,   /* MADV_POPULATE_READ: no holes */
+    POPULATE_WRITE   /* MADV_POPULATE_WRITE: no holes */
 };
 
 /*

@@ -24,7 +24,7 @@
 #include <unistd.h>
 
 #include "base/slab.h"
-#include "pager/pager.h"
+#include "fault/trap.h"
 
 static struct lock registry = LOCK_INIT(LOCK_RANK_REGISTRY);
 static struct uf_engine *all_engines;
@@ -37,19 +37,32 @@ void engine_fork_is_mine(void)
     lock_release(&registry);
 }
 
-void engine_register(struct uf_engine *engine)
+/*
+ * When we are loaded, not with the first engine. prepare runs last what was
+ * installed first: an allocator that lives on a space takes its locks in its
+ * own prepare, and must have them before we take ours, as in its calls to us.
+ * And our locks are in use before there is an engine.
+ */
+__attribute__((constructor(102))) static void install_handlers(void)
 {
     bool install;
 
     lock_take(&registry);
-    engine->next = all_engines;
-    all_engines = engine;
     install = !handlers_installed;
     handlers_installed = true;
     lock_release(&registry);
     if (install)
         pthread_atfork(engine_fork_prepare, engine_fork_parent,
                        engine_fork_child);
+}
+
+void engine_register(struct uf_engine *engine)
+{
+    install_handlers(); /* for who called before our constructor */
+    lock_take(&registry);
+    engine->next = all_engines;
+    all_engines = engine;
+    lock_release(&registry);
 }
 
 void engine_unregister(struct uf_engine *engine)
@@ -87,6 +100,7 @@ static void release_engine(struct uf_engine *engine)
 void engine_fork_prepare(void)
 {
     lock_fork_take(&registry);
+    trap_fork_prepare();
     for (struct uf_engine *e = all_engines; e; e = e->next)
         take_engine(e);
     slab_fork_prepare();
@@ -97,6 +111,7 @@ void engine_fork_parent(void)
     slab_fork_parent();
     for (struct uf_engine *e = all_engines; e; e = e->next)
         release_engine(e);
+    trap_fork_parent();
     lock_fork_release(&registry);
 }
 
@@ -177,7 +192,7 @@ static bool inherit(struct uf_engine *engine, struct uf_space *space,
         space_inherit(space);
         if (engine_runs && serve_again(engine, space))
             return true;
-        if (space->heap_pager != pager_zero()) {
+        if (atomic_load(&space->has_pagers)) {
             close_space(space);
             return false;
         }
@@ -222,4 +237,5 @@ void engine_fork_child(void)
     }
     for (struct uf_engine *e = all_engines; e; e = e->next)
         inherit_engine(e);
+    trap_fork_child();
 }

@@ -120,6 +120,20 @@ static void *handler_main(void *arg)
     return NULL;
 }
 
+void *(*engine_take_stack)(size_t len_bytes);
+
+static void set_stack(pthread_attr_t *attr)
+{
+    void *stack = NULL;
+
+    if (engine_take_stack)
+        stack = engine_take_stack(HANDLER_STACK_BYTES);
+    if (stack)
+        pthread_attr_setstack(attr, stack, HANDLER_STACK_BYTES);
+    else
+        pthread_attr_setstacksize(attr, HANDLER_STACK_BYTES);
+}
+
 /* Starts the thread with every signal blocked, so that none of the program's
  * handlers runs on it. */
 static int start_thread(struct handler *handler)
@@ -130,7 +144,7 @@ static int start_thread(struct handler *handler)
 
     sigfillset(&all);
     pthread_attr_init(&attr);
-    pthread_attr_setstacksize(&attr, HANDLER_STACK_BYTES);
+    set_stack(&attr);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     err = pthread_create(&handler->thread, &attr, handler_main, handler);
     pthread_sigmask(SIG_SETMASK, &before, NULL);

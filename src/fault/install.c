@@ -10,15 +10,14 @@
 #include "fault/install.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <sys/mman.h>
 
+#include "base/sys.h"
 #include "base/check.h"
 #include "base/slab.h"
 #include "fault/window.h"
 
 static const char *zeros;
-static pthread_mutex_t zeros_lock = PTHREAD_MUTEX_INITIALIZER;
 
 size_t install_zeros_max(void)
 {
@@ -33,23 +32,25 @@ static const char *make_zeros(void)
 
     if (!p)
         return NULL;
-    madvise(p, len, MADV_NOHUGEPAGE);
-    mprotect(p, len, PROT_READ);
+    sys->madvise(p, len, MADV_NOHUGEPAGE);
+    sys->mprotect(p, len, PROT_READ);
     return p;
 }
 
+/* Without a lock, which a child forked meanwhile would find taken. */
 int install_zeros_init(void)
 {
-    const char *made = __atomic_load_n(&zeros, __ATOMIC_ACQUIRE);
+    const char *none = NULL, *made;
 
-    if (made)
+    if (__atomic_load_n(&zeros, __ATOMIC_ACQUIRE))
         return 0;
-    pthread_mutex_lock(&zeros_lock);
-    if (!zeros)
-        __atomic_store_n(&zeros, make_zeros(), __ATOMIC_RELEASE);
-    made = zeros;
-    pthread_mutex_unlock(&zeros_lock);
-    return made ? 0 : -ENOMEM;
+    made = make_zeros();
+    if (!made)
+        return -ENOMEM;
+    if (!__atomic_compare_exchange_n(&zeros, &none, made, false,
+                                     __ATOMIC_RELEASE, __ATOMIC_ACQUIRE))
+        slab_pages_free((void *)(uintptr_t)made, install_zeros_max());
+    return 0;
 }
 
 /* An install on its way. */

@@ -13,10 +13,16 @@
 #include <time.h>
 #include <unistd.h>
 
+#ifndef MLOCK_ONFAULT
+#define MLOCK_ONFAULT 1
+#endif
+
 #include "base/check.h"
+#include "base/sys.h"
 #include "fault/install.h"
 #include "fault/window.h"
 #include "mm/advice.h"
+#include "mm/map.h"
 #include "pager/pager.h"
 
 /* Drops the page of zeros if its VMA should have had other bytes. */
@@ -141,16 +147,19 @@ struct part {
     uint32_t flags; /* VMA_* */
 };
 
-/* The first mapping that ends above addr. */
+/* The first mapping in [left), with the neighbours that are one with it but for
+ * how the host came by them: what stops one stops all. */
 static bool find_part(struct uf_space *space, struct range left,
                       struct part *ret)
 {
     const struct vma *v;
-
     rwlock_take_read(&space->map_lock);
     v = vma_set_find_intersection(&space->vmas, left);
-    if (v)
-        *ret = (struct part){range_clip(vma_range(v), left), v->flags};
+    if (v) {
+        struct range run = {v->start, map_run_end(space, v)};
+
+        *ret = (struct part){range_clip(run, left), v->flags};
+    }
     rwlock_release(&space->map_lock);
     return v != NULL;
 }
@@ -181,11 +190,11 @@ static void pause_ns(uint64_t ns)
     nanosleep(&ts, NULL);
 }
 
-/* One page (and its window) as a touch would bring it in. */
-static int populate_one(struct uf_space *space, struct fault_server *server,
-                        uintptr_t addr, bool write)
+enum uf_outcome fault_bring_in(struct uf_space *space,
+                               struct fault_server *server, uintptr_t addr,
+                               uint32_t flags)
 {
-    struct fault fault = {.addr = addr, .flags = write ? UF_FAULT_WRITE : 0};
+    struct fault fault = {.addr = addr, .flags = flags};
     struct fault_result r;
 
     for (;;) {
@@ -199,20 +208,60 @@ static int populate_one(struct uf_space *space, struct fault_server *server,
     }
     fault_settle(space);
     fault_wake(space, &r);
-    if (r.outcome == UF_OUTCOME_REFUSED)
-        return -EFAULT;
-    if (r.outcome == UF_OUTCOME_STALE)
-        return -ENOMEM; /* unmapped meanwhile */
     COUNT_ADD(space->counters, pages_prefetched, r.npages);
-    return 0;
+    return r.outcome;
+}
+
+/* False: what is there is a refusal (UFFDIO_POISON), and no page. */
+static bool is_resident(struct uf_space *space, uintptr_t addr)
+{
+    bool resident;
+
+    rwlock_take_read(&space->map_lock);
+    resident = resident_test(&space->resident, addr);
+    rwlock_release(&space->map_lock);
+    return resident;
+}
+
+/* One page (and its window) as a touch would bring it in. */
+static int populate_one(struct uf_space *space, struct fault_server *server,
+                        uintptr_t addr, bool write)
+{
+    switch (fault_bring_in(space, server, addr, write ? UF_FAULT_WRITE : 0)) {
+    case UF_OUTCOME_REFUSED:
+        return -EFAULT;
+    case UF_OUTCOME_STALE:
+        return -ENOMEM; /* unmapped meanwhile */
+    case UF_OUTCOME_PRESENT:
+        return is_resident(space, addr) ? 0 : -EFAULT;
+    default:
+        return 0;
+    }
+}
+
+/* MADV_POPULATE_READ wants a mapping that may be read, mm_populate does not:
+ * mlock(2) populates as that does. */
+static int populate_unreadable(const struct part *part)
+{
+    void *p = (void *)part->range.start;
+    size_t len = range_len(part->range);
+    int err = sys->mlock2(p, len, 0) == 0 ? 0 : -EFAULT;
+
+    if (part->flags & VMA_LOCKED)
+        sys->mlock2(p, len, MLOCK_ONFAULT);
+    else
+        sys->munlock(p, len);
+    return err;
 }
 
 /* What the kernel serves, or may finish: a shared page of zeros becomes a page
  * of its own under MADV_POPULATE_WRITE. */
 static int populate_by_kernel(const struct part *part, bool write)
 {
-    if (madvise((void *)part->range.start, range_len(part->range),
-                write ? MADV_POPULATE_WRITE : MADV_POPULATE_READ) == 0)
+    if (!write && !(part->flags & VMA_READ))
+        return populate_unreadable(part);
+    if (sys->madvise((void *)part->range.start, range_len(part->range),
+                     write ? MADV_POPULATE_WRITE : MADV_POPULATE_READ) == 0)
         return 0;
     return errno == EINVAL ? -EFAULT : -errno;
 }
@@ -223,7 +272,8 @@ static int populate_part(struct uf_space *space, struct fault_server *server,
     uintptr_t addr = part->range.start;
     int err;
 
-    if (!space->region.uffd || (part->flags & VMA_HOST))
+    if (!space->region.uffd || space->populates_by_kernel ||
+        (part->flags & VMA_HOST))
         return populate_by_kernel(part, write);
     for (;;) {
         struct range left = {addr, part->range.end};
@@ -249,12 +299,13 @@ static int decide(const struct part *part, enum populate_mode mode,
 
     switch (mode) {
     case POPULATE_AUTO:
+    case POPULATE_LOCKED:
         /* populate_vma_page_range: a private page is copied now, not later. */
         *ret_write = (flags & (VMA_WRITE | VMA_SHARED)) == VMA_WRITE;
         return (flags & VMA_PROT) ? 0 : -EFAULT;
     case POPULATE_READ:
         *ret_write = false;
-        return (flags & (VMA_READ | VMA_WRITE)) ? 0 : -EINVAL;
+        return (flags & VMA_READ) ? 0 : -EINVAL;
     case POPULATE_WRITE:
         *ret_write = true;
         return (flags & VMA_WRITE) ? 0 : -EINVAL;
@@ -266,6 +317,7 @@ static int populate_range(struct uf_space *space, struct fault_server *server,
                           struct range range, enum populate_mode mode,
                           bool go_on)
 {
+    bool by_advice = mode == POPULATE_READ || mode == POPULATE_WRITE;
     struct range left = range;
     struct part part;
     int err;
@@ -273,9 +325,11 @@ static int populate_range(struct uf_space *space, struct fault_server *server,
     for (; find_part(space, left, &part); left.start = part.range.end) {
         bool write;
 
-        if (mode != POPULATE_AUTO && part.range.start > left.start)
+        if (by_advice && part.range.start > left.start)
             return -ENOMEM;
-        if (mode == POPULATE_AUTO && (part.flags & VMA_LOCKONFAULT))
+        if (!by_advice && (part.flags & VMA_LOCKONFAULT))
+            continue;
+        if (mode == POPULATE_LOCKED && !(part.flags & VMA_LOCKED))
             continue;
         err = decide(&part, mode, &write);
         if (!err)
@@ -283,7 +337,7 @@ static int populate_range(struct uf_space *space, struct fault_server *server,
         if (err && !go_on)
             return err;
     }
-    return mode != POPULATE_AUTO && left.start < range.end ? -ENOMEM : 0;
+    return by_advice && left.start < range.end ? -ENOMEM : 0;
 }
 
 int fault_populate(struct uf_space *space, struct range range,
@@ -292,7 +346,8 @@ int fault_populate(struct uf_space *space, struct range range,
     struct fault_server server = {.defer_limit_ns = 10000000000ull};
     int err;
 
-    if (space->region.uffd && fault_runs_user_code(space)) {
+    if (space->region.uffd && fault_runs_user_code(space) &&
+        !space->populates_by_kernel) {
         err = fault_server_init(&server);
         if (err)
             return err;

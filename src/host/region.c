@@ -4,14 +4,17 @@
 
 #include <errno.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
-#include <unistd.h>
+
+#include "base/sys.h"
 
 #ifndef MAP_FIXED_NOREPLACE
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif
 #ifndef MREMAP_DONTUNMAP
 #define MREMAP_DONTUNMAP 4
+#endif
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24
 #endif
 #ifndef MLOCK_ONFAULT
 #define MLOCK_ONFAULT 1
@@ -31,14 +34,14 @@ static void *at(uintptr_t address)
  * for a hint, so the answer is compared. */
 static int map_exactly(uintptr_t address, size_t len_bytes, int prot, int flags)
 {
-    void *p =
-        mmap(at(address), len_bytes, prot,
-             MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE | flags, -1, 0);
+    void *p = sys->mmap(
+        at(address), len_bytes, prot,
+        MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE | flags, -1, 0);
 
     if (p == MAP_FAILED)
         return -errno;
     if (p != at(address)) {
-        munmap(p, len_bytes);
+        sys->munmap(p, len_bytes);
         return -EEXIST;
     }
     return 0;
@@ -60,10 +63,10 @@ static int share_one_anon_vma(struct region *region)
 {
     char *first = at(region->range.start);
 
-    if (mprotect(first, page_size(), PROT_READ | PROT_WRITE) == 0) {
+    if (sys->mprotect(first, page_size(), PROT_READ | PROT_WRITE) == 0) {
         *(volatile char *)first = 0;
-        if (mprotect(first, page_size(), PROT_NONE) == 0 &&
-            madvise(first, page_size(), MADV_DONTNEED) == 0)
+        if (sys->mprotect(first, page_size(), PROT_NONE) == 0 &&
+            sys->madvise(first, page_size(), MADV_DONTNEED) == 0)
             return 0;
     }
     return undo_reserve(region, -errno);
@@ -77,8 +80,8 @@ int region_reserve(struct region *region, uintptr_t address, size_t len_bytes)
     if (address) {
         err = map_exactly(address, len_bytes, PROT_NONE, MAP_NORESERVE);
     } else {
-        p = mmap(NULL, len_bytes, PROT_NONE,
-                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        p = sys->mmap(NULL, len_bytes, PROT_NONE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (p == MAP_FAILED)
             err = -errno;
     }
@@ -99,7 +102,7 @@ void region_native(struct region *region, struct range range)
 void region_release(struct region *region)
 {
     if (region->kind == REGION_RESERVED && !range_is_empty(region->range))
-        munmap(at(region->range.start), range_len(region->range));
+        sys->munmap(at(region->range.start), range_len(region->range));
     region->range.end = region->range.start;
 }
 
@@ -115,15 +118,15 @@ static int extend_native(const struct region *region, struct range part)
         return -ENOENT; /* the heap is empty: nothing to grow */
     /* Memory locked by mlock(2) would be populated within mremap, whose caller
      * holds the lock that its faults wait for. -EBUSY says it is. */
-    if (msync(at(last), page_size(), MS_INVALIDATE) < 0 ||
-        mremap(at(last), page_size(), page_size() + range_len(part), 0) ==
-            MAP_FAILED)
+    if (sys->msync(at(last), page_size(), MS_INVALIDATE) < 0 ||
+        sys->mremap(at(last), page_size(), page_size() + range_len(part), 0,
+                    NULL) == MAP_FAILED)
         return -errno;
     /* The page below may have a protection of the program's choice. */
     err = or_errno(
-        mprotect(at(part.start), range_len(part), PROT_READ | PROT_WRITE));
+        sys->mprotect(at(part.start), range_len(part), PROT_READ | PROT_WRITE));
     if (err)
-        munmap(at(part.start), range_len(part));
+        sys->munmap(at(part.start), range_len(part));
     return err;
 }
 
@@ -134,7 +137,7 @@ static int open_native(struct region *region, struct range part)
     int err;
 
     /* brk(2) wants one free page between the heap and the next mapping. */
-    if (mincore(at(guard.start), range_len(guard), &vec) == 0)
+    if (sys->mincore(at(guard.start), range_len(guard), &vec) == 0)
         return -EEXIST;
     if (region->uffd && extend_native(region, part) == 0)
         return 0;
@@ -143,7 +146,7 @@ static int open_native(struct region *region, struct range part)
         return err;
     err = uffd_register(region->uffd, part).err;
     if (err)
-        munmap(at(part.start), range_len(part));
+        sys->munmap(at(part.start), range_len(part));
     return err;
 }
 
@@ -163,10 +166,10 @@ int region_open(struct region *region, struct range part)
 int region_close(struct region *region, struct range part)
 {
     if (region->kind == REGION_NATIVE)
-        return or_errno(munmap(at(part.start), range_len(part)));
+        return or_errno(sys->munmap(at(part.start), range_len(part)));
     /* Protection first: it is the step that may fail, and once it is done no
      * touch can bring back what is dropped next. */
-    if (mprotect(at(part.start), range_len(part), PROT_NONE) < 0)
+    if (sys->mprotect(at(part.start), range_len(part), PROT_NONE) < 0)
         return -errno;
     return region_drop(region, part);
 }
@@ -174,25 +177,29 @@ int region_close(struct region *region, struct range part)
 int region_drop(struct region *region, struct range part)
 {
     (void)region;
-    return or_errno(madvise(at(part.start), range_len(part), MADV_DONTNEED));
+    if (sys->madvise(at(part.start), range_len(part), MADV_DONTNEED) == 0)
+        return 0;
+    /* Locked memory keeps its pages but for this one, of 5.18. */
+    return or_errno(
+        sys->madvise(at(part.start), range_len(part), MADV_DONTNEED_LOCKED));
 }
 
 int region_forbid(struct region *region, struct range part)
 {
     (void)region;
-    return or_errno(mprotect(at(part.start), range_len(part), PROT_NONE));
+    return or_errno(sys->mprotect(at(part.start), range_len(part), PROT_NONE));
 }
 
 int region_dontfork(struct region *region)
 {
     region->dontfork = true;
-    return or_errno(madvise(at(region->range.start), range_len(region->range),
-                            MADV_DONTFORK));
+    return or_errno(sys->madvise(at(region->range.start),
+                                 range_len(region->range), MADV_DONTFORK));
 }
 
 int region_residency(struct range part, unsigned char *ret_vec)
 {
-    return or_errno(mincore(at(part.start), range_len(part), ret_vec));
+    return or_errno(sys->mincore(at(part.start), range_len(part), ret_vec));
 }
 
 /* ---- RESERVED regions only --------------------------------------------- */
@@ -201,7 +208,8 @@ int region_keep_from_children(const struct region *region, struct range part)
 {
     if (!region->dontfork)
         return 0;
-    return or_errno(madvise(at(part.start), range_len(part), MADV_DONTFORK));
+    return or_errno(
+        sys->madvise(at(part.start), range_len(part), MADV_DONTFORK));
 }
 
 int region_register(struct region *region, struct range part)
@@ -213,9 +221,9 @@ static int reserve_again(struct region *region, struct range part)
 {
     int err = 0;
 
-    if (mmap(at(part.start), range_len(part), PROT_NONE,
-             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1,
-             0) == MAP_FAILED)
+    if (sys->mmap(at(part.start), range_len(part), PROT_NONE,
+                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1,
+                  0) == MAP_FAILED)
         return -errno;
     err = region_keep_from_children(region, part);
     return err ? err : region_register(region, part);
@@ -253,26 +261,26 @@ int region_renew(struct region *region, struct range part)
 int region_protect(struct region *region, struct range part, int prot)
 {
     (void)region;
-    return or_errno(mprotect(at(part.start), range_len(part), prot));
+    return or_errno(sys->mprotect(at(part.start), range_len(part), prot));
 }
 
 int region_advise(struct region *region, struct range part, int advice)
 {
     (void)region;
-    return or_errno(madvise(at(part.start), range_len(part), advice));
+    return or_errno(sys->madvise(at(part.start), range_len(part), advice));
 }
 
 int region_lock(struct region *region, struct range part, bool locked)
 {
     (void)region;
     if (!locked)
-        return or_errno(munlock(at(part.start), range_len(part)));
-    return or_errno((int)syscall(SYS_mlock2, at(part.start), range_len(part),
-                                 MLOCK_ONFAULT));
+        return or_errno(sys->munlock(at(part.start), range_len(part)));
+    return or_errno(
+        sys->mlock2(at(part.start), range_len(part), MLOCK_ONFAULT));
 }
 
 int region_sync(struct region *region, struct range part, int flags)
 {
     (void)region;
-    return or_errno(msync(at(part.start), range_len(part), flags));
+    return or_errno(sys->msync(at(part.start), range_len(part), flags));
 }

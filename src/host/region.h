@@ -79,12 +79,17 @@ int region_map_fd(struct region *region, struct range part, int prot, int flags,
 
 /*
  * Moves the pages of [from) to [to.start ...), which becomes one with what
- * mremap(2) moves: its protection is that of `from`, whose own mapping stays,
- * empty. 0 or -errno, nothing changed. Requires: equal lengths, no overlap.
+ * mremap(2) moves, and is registered: its protection is that of `from`, whose
+ * own mapping stays, empty. 0 or -errno, nothing changed but that [to) is to be
+ * renewed. Requires: equal lengths, no overlap; both are closed.
  */
 int region_move(struct region *region, struct range from, struct range to);
 
-/* The same for what the kernel serves, longer at its new place. */
+/* The same for what the kernel serves. */
+int region_move_served(struct region *region, struct range from,
+                       struct range to);
+
+/* And longer at its new place. */
 int region_move_longer(struct region *region, struct range from,
                        struct range to);
 

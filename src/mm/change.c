@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 
 #include "base/check.h"
+#include "mm/advice.h"
 
 void map_lock(struct uf_space *space)
 {
@@ -38,6 +39,16 @@ size_t map_count_pages(const struct uf_space *space, struct range range)
     for (; v && v->start < range.end; v = vma_set_next(&space->vmas, v))
         npages += range_len(range_clip(vma_range(v), range)) / page_size();
     return npages;
+}
+
+uintptr_t map_run_end(const struct uf_space *space, const struct vma *v)
+{
+    const struct vma *next;
+
+    while ((next = vma_set_next(&space->vmas, v)) != NULL &&
+           next->start == v->end && vma_are_alike(v, next))
+        v = next;
+    return v->end;
 }
 
 bool map_may_split(const struct uf_space *space, const struct vma *vma,
@@ -68,32 +79,110 @@ void map_restore_protection(struct uf_space *space, struct range range)
                        vma_prot(v));
 }
 
-bool map_needs_renewal(const struct uf_space *space, const struct vma *vma,
-                       struct range part)
+bool map_has_state(const struct uf_space *space, const struct vma *vma,
+                   struct range part)
 {
     return (vma->flags & VMA_ON_HOST) ||
            (space->has_guards && resident_any(&space->guards, part));
 }
 
-void map_forget_pages_locked(struct uf_space *space, struct range part,
-                             bool renew)
+/* The host's state for a VMA flag, and what ends it (not those for good). */
+static const struct {
+    uint32_t flag;
+    int give;
+    int take;
+} states[] = {
+    {VMA_DONTCOPY, MADV_DONTFORK, MADV_DOFORK},
+    {VMA_WIPEONFORK, MADV_WIPEONFORK, MADV_KEEPONFORK},
+    {VMA_DONTDUMP, MADV_DONTDUMP, MADV_DODUMP},
+    {VMA_MERGEABLE, MADV_MERGEABLE, MADV_UNMERGEABLE},
+    {VMA_HUGEPAGE, MADV_HUGEPAGE, 0},
+    {VMA_NOHUGEPAGE, MADV_NOHUGEPAGE, 0},
+};
+
+#define NSTATES (sizeof(states) / sizeof(states[0]))
+
+int map_give_state(struct uf_space *space, struct range part, uint32_t flags)
+{
+    int err = 0;
+
+    if (flags & VMA_LOCKED)
+        err = region_lock(&space->region, part, true);
+    for (size_t i = 0; !err && i < NSTATES; i++) {
+        if (flags & states[i].flag)
+            err = region_advise(&space->region, part, states[i].give);
+        /* MAP_STACK, and a kernel without huge pages. */
+        if (err == -EINVAL)
+            err = 0;
+    }
+    return err;
+}
+
+bool map_take_state(struct uf_space *space, struct range part, uint32_t flags)
+{
+    struct region *region = &space->region;
+
+    if ((flags & VMA_STATE_FOR_GOOD) ||
+        ((flags & VMA_LOCK_MASK) && region_lock(region, part, false) != 0))
+        return false;
+    for (size_t i = 0; i < NSTATES; i++) {
+        if (!(flags & states[i].flag))
+            continue;
+        if (states[i].flag == VMA_DONTCOPY && region->dontfork)
+            continue; /* as all of the reservation */
+        if (region_advise(region, part, states[i].take) != 0)
+            return false;
+    }
+    return true;
+}
+
+/*
+ * Makes memory as reserved again by taking back what it was given. That leaves
+ * it one with its neighbours in the host for good: a new mapping there might
+ * get an anon_vma of its own. False: it takes a new mapping.
+ */
+static bool empty_out(struct uf_space *space, struct range part, uint32_t flags,
+                      bool guards)
+{
+    struct region *region = &space->region;
+
+    return map_take_state(space, part, flags) &&
+           (!guards || region_advise(region, part, MADV_GUARD_REMOVE) == 0) &&
+           region_drop(region, part) == 0;
+}
+
+bool map_forget_pages_locked(struct uf_space *space, struct range part,
+                             uint32_t flags)
 {
     /* With an engine every page that is there has its bit. */
     bool empty = space->region.uffd && !atomic_load(&space->has_refused) &&
                  !resident_any(&space->resident, part);
+    bool guards = space->has_guards && resident_any(&space->guards, part);
+    bool as_it_was = true;
     size_t dropped;
 
-    if (renew)
-        region_renew(&space->region, part);
-    else if (!empty)
+    if ((flags & VMA_ON_HOST) || guards) {
+        as_it_was = empty_out(space, part, flags, guards);
+        if (!as_it_was)
+            region_renew(&space->region, part);
+    } else if (!empty) {
         region_drop(&space->region, part);
-    if (renew && space->has_guards)
+    }
+    if (guards)
         resident_clear(&space->guards, part);
     if (empty)
-        return;
+        return as_it_was;
     dropped = resident_clear(&space->resident, part);
     GAUGE_SUB(space->counters, resident, dropped);
     COUNT_ADD(space->counters, pages_dropped, dropped);
+    return as_it_was;
+}
+
+void map_give_back(struct uf_space *space, struct range part)
+{
+    /* For who touches it in between; the second step is the one that counts. */
+    region_protect(&space->region, part, PROT_NONE);
+    region_renew(&space->region, part);
 }
 
 /* A NATIVE region has nothing but the heap, and no state of its own. */
@@ -125,7 +214,7 @@ static int close_host(struct uf_space *space, struct range range)
     for (; v && v->start < range.end; v = vma_set_next(&space->vmas, v)) {
         struct range part = range_clip(vma_range(v), range);
 
-        map_forget_pages_locked(space, part, map_needs_renewal(space, v, part));
+        map_forget_pages_locked(space, part, v->flags);
     }
     return 0;
 }
@@ -153,6 +242,7 @@ int map_close_locked(struct uf_space *space, struct range range)
     }
     vma_set_remove(&space->vmas, range, ++space->generation);
     stack_open_reach_locked(space, hull, range);
+    stack_reconsider_locked(space);
     return 0;
 }
 
@@ -173,4 +263,5 @@ void map_reflag_locked(struct uf_space *space, const struct vma *vma,
     vma_set_insert(&space->vmas, &what);
     limits_account_locked(space, npages, flags);
     stack_open_reach_locked(space, hull, part);
+    stack_reconsider_locked(space);
 }

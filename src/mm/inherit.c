@@ -49,6 +49,7 @@ void space_inherit(struct uf_space *space)
         at = v->end;
         inherit_vma(space, v);
     }
+    GAUGE_SET(space->counters, map_count, space->vmas.count);
     vma_free_graves(vma_set_take_graves(&space->vmas));
 }
 

@@ -117,6 +117,7 @@ int space_set_limit(struct uf_space *space, enum uf_limit which, uint64_t bytes)
     *limit = bytes;
     if (which == UF_LIMIT_STACK && space->pages.stack > 0)
         stack_open_reach_locked(space, hull, space->region.range);
+    stack_reconsider_locked(space);
     map_unlock(space);
     return 0;
 }

@@ -18,6 +18,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 
+#include "base/sys.h"
 #include "pager/mapped.h"
 #include "pager/pager.h"
 
@@ -44,13 +45,21 @@ struct plan {
     uint64_t offset;
 };
 
+/* fget: a descriptor that only names a path (O_PATH) is none. */
+static bool is_open(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+
+    return flags >= 0 && !(flags & O_PATH);
+}
+
 /* sys_mmap and the head of do_mmap: what needs no lock. */
 static int check_request(const struct map_request *r, struct plan *plan)
 {
     *plan = (struct plan){.request = r};
     if (!is_aligned((uintptr_t)r->offset, page_size()))
         return -EINVAL;
-    if (!(r->flags & MAP_ANONYMOUS) && !r->pager && fcntl(r->fd, F_GETFD) < 0)
+    if (!(r->flags & MAP_ANONYMOUS) && !r->pager && !is_open(r->fd))
         return -EBADF;
     if (r->len_bytes == 0)
         return -EINVAL;
@@ -131,18 +140,6 @@ static int check_locked(struct uf_space *space, struct plan *plan)
     return 0;
 }
 
-/* What the host keeps for this mapping beside its protection. */
-static int give_state(struct uf_space *space, const struct plan *plan)
-{
-    int err = 0;
-
-    if (plan->flags & VMA_LOCKED)
-        err = region_lock(&space->region, plan->range, true);
-    if (!err && (plan->flags & VMA_DONTCOPY))
-        err = region_advise(&space->region, plan->range, MADV_DONTFORK);
-    return err;
-}
-
 /* Anonymous private memory: the reservation is opened. What was there closes
  * without a gap: its protection becomes the new one, then its pages go. */
 static int open_reserved(struct uf_space *space, const struct plan *plan)
@@ -153,13 +150,13 @@ static int open_reserved(struct uf_space *space, const struct plan *plan)
 
     if (!range_is_empty(region->lost))
         err = region_recover(region, plan->range);
-    /* A closed range is closed already. */
-    if (!err && prot != PROT_NONE)
+    /* A closed range is closed already, but for where a stack may grow. */
+    if (!err && (prot != PROT_NONE || space->pages.stack > 0))
         err = region_protect(region, plan->range, prot);
     if (!err) {
-        err = give_state(space, plan);
-        if (err && region_protect(region, plan->range, PROT_NONE) == 0)
-            region_renew(region, plan->range);
+        err = map_give_state(space, plan->range, plan->flags);
+        if (err)
+            map_give_back(space, plan->range);
     }
     return err;
 }
@@ -174,8 +171,8 @@ static int open_host(struct uf_space *space, const struct plan *plan)
 
     if (!err && (plan->flags & VMA_LOCKED)) {
         err = region_lock(&space->region, plan->range, true);
-        if (err && region_protect(&space->region, plan->range, PROT_NONE) == 0)
-            region_renew(&space->region, plan->range);
+        if (err)
+            map_give_back(space, plan->range);
     }
     return err;
 }
@@ -184,32 +181,17 @@ static int open_host(struct uf_space *space, const struct plan *plan)
 static int ask_host(const struct plan *plan)
 {
     const struct map_request *r = plan->request;
-    void *p = mmap(NULL, plan->len_bytes, r->prot & 7, r->flags & ~FLAGS_OURS,
-                   r->fd, r->offset);
+    void *p = sys->mmap(NULL, plan->len_bytes, r->prot & 7,
+                        r->flags & ~FLAGS_OURS, r->fd, r->offset);
+    int err = p == MAP_FAILED ? -errno : 0;
 
-    if (p == MAP_FAILED)
-        return errno == EOPNOTSUPP ? -ENOTSUP : -errno;
-    munmap(p, plan->len_bytes);
-    return 0;
-}
-
-/* The pager of a mapping that the kernel serves: a neighbour's, if it maps the
- * same file, so that they merge. */
-static struct uf_pager *host_pager_locked(struct uf_space *space,
-                                          const struct plan *plan)
-{
-    const struct vma *beside[2] = {
-        vma_set_find_prev(&space->vmas, plan->range.start),
-        vma_set_find(&space->vmas, plan->range.end),
-    };
-
-    if (plan->request->flags & MAP_ANONYMOUS)
-        return pager_mapped_create(-1);
-    for (int i = 0; i < 2; i++)
-        if (beside[i] && (beside[i]->flags & VMA_HOST) &&
-            pager_mapped_is_of(beside[i]->pager, plan->request->fd))
-            return pager_ref(beside[i]->pager);
-    return pager_mapped_create(plan->request->fd);
+    /* A flag that is no file's, and not passed on. */
+    if (err != -EOVERFLOW && (r->flags & MAP_FIXED_NOREPLACE) &&
+        (r->flags & MAP_TYPE) == MAP_SHARED_VALIDATE)
+        err = -ENOTSUP;
+    if (p != MAP_FAILED)
+        sys->munmap(p, plan->len_bytes);
+    return err;
 }
 
 /* The pager and offset; one reference is the plan's. 0 or -errno. */
@@ -220,7 +202,8 @@ static int choose_pager_locked(struct uf_space *space, struct plan *plan)
     if (plan->host) {
         plan->flags |= VMA_HOST;
         plan->offset = (r->flags & MAP_ANONYMOUS) ? 0 : (uint64_t)r->offset;
-        plan->pager = host_pager_locked(space, plan);
+        plan->pager =
+            pager_mapped_create((r->flags & MAP_ANONYMOUS) ? -1 : r->fd);
         return plan->pager ? 0 : -ENOMEM;
     }
     plan->pager = pager_ref(r->pager ? r->pager : pager_zero());
@@ -234,7 +217,8 @@ static int choose_pager_locked(struct uf_space *space, struct plan *plan)
 
 /*
  * True if what is mapped in the way can become the new mapping by a change of
- * protection, without ever being closed to other threads.
+ * protection, without ever being closed to other threads, and without being
+ * lost if the host refuses.
  */
 static bool can_overlay(const struct uf_space *space, const struct plan *plan)
 {
@@ -242,9 +226,13 @@ static bool can_overlay(const struct uf_space *space, const struct plan *plan)
 
     if (plan->host)
         return false;
-    for (; v && v->start < plan->range.end; v = vma_set_next(&space->vmas, v))
-        if (map_needs_renewal(space, v, range_clip(vma_range(v), plan->range)))
+    for (; v && v->start < plan->range.end; v = vma_set_next(&space->vmas, v)) {
+        struct range part = range_clip(vma_range(v), plan->range);
+
+        if ((v->flags & VMA_STATE_FOR_GOOD) ||
+            ((plan->flags & VMA_ON_HOST) && map_has_state(space, v, part)))
             return false;
+    }
     return true;
 }
 
@@ -252,11 +240,15 @@ static bool can_overlay(const struct uf_space *space, const struct plan *plan)
 static int commit_overlay(struct uf_space *space, const struct plan *plan)
 {
     const struct vma *v = vma_set_find_intersection(&space->vmas, plan->range);
-    int err = region_protect(&space->region, plan->range,
-                             (int)(plan->flags & VMA_PROT));
+    int prot = (int)(plan->flags & VMA_PROT);
+    int err = region_protect(&space->region, plan->range, prot);
+    bool renewed = false;
 
-    if (!err)
-        err = give_state(space, plan);
+    if (!err && (plan->flags & VMA_ON_HOST)) {
+        err = map_give_state(space, plan->range, plan->flags);
+        if (err)
+            map_take_state(space, plan->range, plan->flags);
+    }
     if (err) {
         map_restore_protection(space, plan->range);
         return err;
@@ -264,12 +256,13 @@ static int commit_overlay(struct uf_space *space, const struct plan *plan)
     for (; v && v->start < plan->range.end; v = vma_set_next(&space->vmas, v)) {
         struct range part = range_clip(vma_range(v), plan->range);
 
-        map_forget_pages_locked(space, part, false);
+        if (!map_forget_pages_locked(space, part, v->flags))
+            renewed = true;
         limits_account_locked(space, -(ssize_t)(range_len(part) / page_size()),
                               v->flags);
     }
     vma_set_remove(&space->vmas, plan->range, ++space->generation);
-    return 0;
+    return renewed ? region_protect(&space->region, plan->range, prot) : 0;
 }
 
 static int commit_locked(struct uf_space *space, const struct plan *plan)
@@ -282,6 +275,7 @@ static int commit_locked(struct uf_space *space, const struct plan *plan)
         .pager = plan->pager,
         .offset = plan->offset,
     };
+    struct range hull = stack_hull_locked(space, plan->range);
     int err = vma_set_reserve(&space->vmas, 2);
 
     if (err)
@@ -299,6 +293,8 @@ static int commit_locked(struct uf_space *space, const struct plan *plan)
         return err;
     vma.generation = space->generation;
     map_insert_locked(space, &vma);
+    /* What it replaced may have been a stack, the last one. */
+    stack_open_reach_locked(space, hull, plan->range);
     return 0;
 }
 

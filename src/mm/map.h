@@ -41,15 +41,22 @@ struct map_request {
     uint64_t pager_offset;
 };
 
-/* ------------------------------------------------------- the calls -- */
+/* Locked parts that became writable, to be populated. */
+#define MAP_MADE_MAX 16u
 
+struct map_made {
+    unsigned n;
+    struct range parts[MAP_MADE_MAX];
+};
+
+/* ------------------------------------------------------- the calls -- */
 /* Each returns 0 (an address) or the -errno that ufault/mman.h documents.
  * *ret_populate: to be made resident now; empty if nothing. */
 intptr_t space_mmap(struct uf_space *space, const struct map_request *request,
                     struct range *ret_populate);
 int space_munmap(struct uf_space *space, uintptr_t addr, size_t len_bytes);
 int space_mprotect(struct uf_space *space, uintptr_t addr, size_t len_bytes,
-                   int prot, struct range *ret_populate);
+                   int prot, struct map_made *ret_made);
 intptr_t space_mremap(struct uf_space *space, uintptr_t addr, size_t old_len,
                       size_t new_len, int flags, uintptr_t new_addr,
                       struct range *ret_populate);
@@ -80,6 +87,10 @@ void map_unlock(struct uf_space *space);
 /* Pages in [range) that are mapped. */
 size_t map_count_pages(const struct uf_space *space, struct range range);
 
+/* The end of the mapping that *v is part of, as a program would tell: with its
+ * neighbours that are alike (vma_are_alike). */
+uintptr_t map_run_end(const struct uf_space *space, const struct vma *v);
+
 /* True if cutting `part` out of vma (or giving it other flags) stays within the
  * limit of mappings. */
 bool map_may_split(const struct uf_space *space, const struct vma *vma,
@@ -102,14 +113,25 @@ void map_insert_locked(struct uf_space *space, const struct vma *what);
 void map_reflag_locked(struct uf_space *space, const struct vma *vma,
                        struct range part, uint32_t flags);
 
-/* Makes the host's [part) of a VMA that leaves it as the reservation is: closed
- * already, now empty, and without state of its own. Forgets residency. */
-void map_forget_pages_locked(struct uf_space *space, struct range part,
-                             bool renew);
+/* Makes the host's [part) of a VMA with these flags, which leaves it, as the
+ * reservation is, but for its protection: empty, and without state of its own.
+ * Forgets residency. False: that took a new mapping, which is closed. */
+bool map_forget_pages_locked(struct uf_space *space, struct range part,
+                             uint32_t flags);
 
-/* True if a range needs region_renew when it is closed. */
-bool map_needs_renewal(const struct uf_space *space, const struct vma *vma,
-                       struct range part);
+/* Gives new memory of a VMA with these flags the state that the host keeps for
+ * it beside its protection: locks and advice. 0 or -errno: in part. */
+int map_give_state(struct uf_space *space, struct range part, uint32_t flags);
+
+/* Takes it back. False: it cannot be, or only in part. */
+bool map_take_state(struct uf_space *space, struct range part, uint32_t flags);
+
+/* Makes [part) as reserved, whatever the host has there. */
+void map_give_back(struct uf_space *space, struct range part);
+
+/* True if [part) of it has such a state, or guards. */
+bool map_has_state(const struct uf_space *space, const struct vma *vma,
+                   struct range part);
 
 /* Gives each VMA in [range) its own protection in the host again, after a
  * change of protection that failed half-way. */
@@ -132,6 +154,10 @@ struct range stack_hull_locked(const struct uf_space *space,
  * stack grow to, closes what it may not. */
 void stack_open_reach_locked(struct uf_space *space, struct range hull,
                              struct range changed);
+
+/* Opens again what was closed when a limit kept a stack from growing: less is
+ * mapped or locked now, or a limit is another. */
+void stack_reconsider_locked(struct uf_space *space);
 
 /*
  * A touch at addr, where nothing is mapped, in memory that the host has open:

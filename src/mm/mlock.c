@@ -37,6 +37,8 @@ static int relock(struct uf_space *space, struct range range, uint32_t lock)
 {
     uintptr_t at = range.start;
 
+    if (range.end < range.start)
+        return -EINVAL;
     while (at < range.end) {
         const struct vma *v = vma_set_lookup(&space->vmas, at);
         struct range part;
@@ -53,6 +55,12 @@ static int relock(struct uf_space *space, struct range range, uint32_t lock)
     return 0;
 }
 
+/* Its end, or that of all addresses if it wraps. */
+static uintptr_t above(struct range range)
+{
+    return range.end < range.start ? UINTPTR_MAX : range.end;
+}
+
 /* Pages of [range) that are locked already. */
 static size_t locked_pages(const struct uf_space *space, struct range range)
 {
@@ -65,25 +73,24 @@ static size_t locked_pages(const struct uf_space *space, struct range range)
     return npages;
 }
 
-/* The pages that a call on bytes means. -EINVAL if they wrap. */
-static int lock_range(uintptr_t addr, size_t len_bytes, struct range *ret)
+/* The pages that a call on bytes means. The end is before the start if they
+ * wrap, which is looked at after the limit. */
+static struct range lock_range(uintptr_t addr, size_t len_bytes)
 {
     size_t skew = addr & (page_size() - 1);
 
-    ret->start = addr - skew;
-    ret->end = ret->start + align_up(len_bytes + skew, page_size());
-    return ret->end < ret->start ? -EINVAL : 0;
+    addr -= skew;
+    return (struct range){addr, addr + align_up(len_bytes + skew, page_size())};
 }
-
 static int lock_locked(struct uf_space *space, struct range range,
                        uint32_t lock)
 {
-    size_t npages = range_len(range) / page_size();
+    size_t npages = (range.end - range.start) / page_size();
     size_t limit = space->limit_memlock / page_size();
     size_t sum = npages + space->pages.locked;
 
     if (sum > limit)
-        sum -= locked_pages(space, range);
+        sum -= locked_pages(space, (struct range){range.start, above(range)});
     if (sum > limit)
         return -ENOMEM;
     return relock(space, range, lock);
@@ -92,15 +99,12 @@ static int lock_locked(struct uf_space *space, struct range range,
 int space_mlock(struct uf_space *space, uintptr_t addr, size_t len_bytes,
                 uint32_t lock_flags, struct range *ret_populate)
 {
-    struct range range;
+    struct range range = lock_range(addr, len_bytes);
     int err;
 
     *ret_populate = (struct range){0, 0};
     if (!limits_can_lock_locked(space))
         return -EPERM;
-    err = lock_range(addr, len_bytes, &range);
-    if (err)
-        return err;
     map_lock(space);
     err = lock_locked(space, range, lock_flags);
     map_unlock(space);
@@ -111,11 +115,9 @@ int space_mlock(struct uf_space *space, uintptr_t addr, size_t len_bytes,
 
 int space_munlock(struct uf_space *space, uintptr_t addr, size_t len_bytes)
 {
-    struct range range;
-    int err = lock_range(addr, len_bytes, &range);
+    struct range range = lock_range(addr, len_bytes);
+    int err;
 
-    if (err)
-        return err;
     map_lock(space);
     err = relock(space, range, 0);
     map_unlock(space);

@@ -28,15 +28,61 @@ static size_t huge_bytes(void)
     return page_size() / 8 * page_size();
 }
 
-static intptr_t search(const struct uf_space *space, size_t len_bytes)
+/* vm_start_gap: where the gap that a mapping wants below it begins. */
+static uintptr_t guard_start(const struct vma *v)
 {
-    bool down = !(space->config.flags & UF_SPACE_BOTTOM_UP);
+    size_t guard = stack_guard_bytes();
+
+    if (!(v->flags & VMA_GROWSDOWN))
+        return v->start;
+    return v->start > guard ? v->start - guard : 0;
+}
+
+/* unmapped_area_topdown: a stack's guard gap in the way ends the search above
+ * where it begins, also what lies free between other mappings in it. */
+static intptr_t search_down(const struct uf_space *space, size_t len_bytes)
+{
+    struct range within = space->region.range;
     uintptr_t start;
 
-    if (!vma_set_find_gap(&space->vmas, space->region.range, len_bytes,
-                          page_size(), stack_guard_bytes(), down, &start))
-        return -ENOMEM;
-    return (intptr_t)start;
+    while (vma_set_find_gap(&space->vmas, within, len_bytes, page_size(), 0,
+                            true, &start)) {
+        const struct vma *next = vma_set_find(&space->vmas, start);
+
+        if (!next || guard_start(next) >= start + len_bytes)
+            return (intptr_t)start;
+        within.end = guard_start(next);
+        if (within.end <= within.start)
+            break;
+    }
+    return -ENOMEM;
+}
+
+/* unmapped_area */
+static intptr_t search_up(const struct uf_space *space, size_t len_bytes)
+{
+    struct range within = space->region.range;
+    uintptr_t start;
+
+    while (vma_set_find_gap(&space->vmas, within, len_bytes, page_size(), 0,
+                            false, &start)) {
+        const struct vma *next = vma_set_find(&space->vmas, start);
+
+        if (!next || guard_start(next) >= start + len_bytes)
+            return (intptr_t)start;
+        within.start = next->end;
+    }
+    return -ENOMEM;
+}
+
+/* What finds nothing downwards looks upwards, as the kernel does. */
+static intptr_t search(const struct uf_space *space, size_t len_bytes)
+{
+    intptr_t found = -ENOMEM;
+
+    if (!(space->config.flags & UF_SPACE_BOTTOM_UP))
+        found = search_down(space, len_bytes);
+    return found > 0 ? found : search_up(space, len_bytes);
 }
 
 /* __thp_get_unmapped_area, for offset 0: the aligned place in a gap that is one
@@ -62,15 +108,11 @@ static intptr_t search_aligned(const struct uf_space *space, size_t len_bytes)
 static bool hint_is_free(const struct uf_space *space, struct range want)
 {
     const struct vma *next;
-    size_t guard;
 
     if (!range_covers(space->region.range, want))
         return false;
     next = vma_set_find(&space->vmas, want.start);
-    if (!next)
-        return true;
-    guard = (next->flags & VMA_GROWSDOWN) ? stack_guard_bytes() : 0;
-    return next->start >= guard && want.end <= next->start - guard;
+    return !next || want.end <= guard_start(next);
 }
 
 intptr_t map_place_locked(const struct uf_space *space, uintptr_t addr,

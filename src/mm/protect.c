@@ -12,11 +12,15 @@
 #define PROT_SEM 0x8
 #endif
 
-/* More data pages than allowed, by turning pages writable? Not if the limit was
- * exceeded before. */
-static bool data_limit_forbids(const struct uf_space *space, uint32_t old,
-                               uint32_t flags, size_t npages)
+/* More data pages than allowed, by turning [run), which begins in *v, writable?
+ * Not if the limit was exceeded before. */
+static bool data_limit_forbids(const struct uf_space *space,
+                               const struct vma *v, struct range run,
+                               uint32_t prot)
 {
+    uint32_t old = v->flags, flags = (old & ~VMA_PROT) | prot;
+    size_t npages = range_len(run) / page_size();
+
     return (flags & VMA_WRITE) &&
            !limits_allow_pages_locked(space, npages, flags) &&
            limits_allow_pages_locked(space, npages, old);
@@ -28,10 +32,7 @@ static int protect_part(struct uf_space *space, const struct vma *v,
 {
     uint32_t flags = (v->flags & ~VMA_PROT) | prot;
     int err;
-
-    if (data_limit_forbids(space, v->flags, flags,
-                           range_len(part) / page_size()) ||
-        !map_may_split(space, v, part))
+    if (!map_may_split(space, v, part))
         return -ENOMEM;
     err = vma_set_reserve(&space->vmas, 2);
     if (err)
@@ -51,9 +52,19 @@ static bool populates(const struct vma *v, uint32_t prot)
            (prot & VMA_WRITE);
 }
 
-static int protect_range(struct uf_space *space, struct range range,
-                         uint32_t prot, struct range *ret_populate)
+/* The last one takes what there is no place for, and what lies between. */
+static void note_made(struct map_made *made, struct range part)
 {
+    if (made->n == MAP_MADE_MAX)
+        made->parts[made->n - 1].end = part.end;
+    else
+        made->parts[made->n++] = part;
+}
+
+static int protect_range(struct uf_space *space, struct range range,
+                         uint32_t prot, struct map_made *ret_made)
+{
+    struct range run = {range.start, range.start};
     uintptr_t at = range.start;
 
     while (at < range.end) {
@@ -65,11 +76,20 @@ static int protect_range(struct uf_space *space, struct range range,
             return -ENOMEM;
         part = range_clip(range, (struct range){at, v->end});
         if ((v->flags & VMA_PROT) != prot) {
-            if (populates(v, prot))
-                *ret_populate = range;
+            /* The limit is compared with a mapping's whole part at once. */
+            if (at >= run.end) {
+                run = (struct range){at, map_run_end(space, v)};
+                run = range_clip(range, run);
+                if (data_limit_forbids(space, v, run, prot))
+                    return -ENOMEM;
+            }
+            bool made = populates(v, prot);
+
             err = protect_part(space, v, part, prot);
             if (err)
                 return err;
+            if (made)
+                note_made(ret_made, part);
         }
         at = part.end;
     }
@@ -94,13 +114,13 @@ static int find_start(const struct uf_space *space, struct range *range,
 }
 
 int space_mprotect(struct uf_space *space, uintptr_t addr, size_t len_bytes,
-                   int prot, struct range *ret_populate)
+                   int prot, struct map_made *ret_made)
 {
     int grows = prot & (PROT_GROWSDOWN | PROT_GROWSUP);
     struct range range = {addr, addr + align_up(len_bytes, page_size())};
     int err;
 
-    *ret_populate = (struct range){0, 0};
+    ret_made->n = 0;
     prot &= ~grows;
     if (grows == (PROT_GROWSDOWN | PROT_GROWSUP) ||
         !is_aligned(addr, page_size()))
@@ -114,8 +134,7 @@ int space_mprotect(struct uf_space *space, uintptr_t addr, size_t len_bytes,
     map_lock(space);
     err = find_start(space, &range, grows);
     if (!err)
-        err = protect_range(space, range, (uint32_t)prot & VMA_PROT,
-                            ret_populate);
+        err = protect_range(space, range, (uint32_t)prot & VMA_PROT, ret_made);
     map_unlock(space);
     if (!err)
         COUNT(space->counters, mprotects);

@@ -21,34 +21,40 @@ int map_range_check(uintptr_t addr, size_t len_bytes, struct range *ret_range)
     return 0;
 }
 
+/* The part of `range` that is mapped without a hole, from its start. */
+static struct range mapped_head(struct uf_space *space, struct range range)
+{
+    uintptr_t end = range.start;
+    const struct vma *v;
+
+    rwlock_take_read(&space->map_lock);
+    while (end < range.end && (v = vma_set_lookup(&space->vmas, end)))
+        end = v->end;
+    rwlock_release(&space->map_lock);
+    return range_clip(range, (struct range){range.start, end});
+}
+
 int space_mincore(struct uf_space *space, uintptr_t addr, size_t len_bytes,
                   unsigned char *ret_vec)
 {
     size_t len = align_up(len_bytes, page_size());
-    struct range range = {addr, addr + len}, part;
-    const struct vma *v;
+    struct range range = {addr, addr + len}, head;
     int err = 0;
 
     if (!is_aligned(addr, page_size()))
         return -EINVAL;
-    if ((len_bytes && !len) || range.end < addr)
+    if (addr > space->region.range.end ||
+        len_bytes > space->region.range.end - addr)
         return -ENOMEM; /* access_ok */
-    if (!ret_vec && len > 0)
-        return -EFAULT;
-    rwlock_take_read(&space->map_lock);
-    while (!err && addr < range.end) {
-        v = vma_set_lookup(&space->vmas, addr);
-        if (!v) {
-            err = -ENOMEM;
-            break;
-        }
-        part = range_clip(range, (struct range){addr, v->end});
-        err = region_residency(part, ret_vec + (part.start - range.start) /
-                                                   page_size());
-        addr = part.end;
-    }
-    rwlock_release(&space->map_lock);
-    return err == -EAGAIN ? -ENOMEM : err;
+    head = mapped_head(space, range);
+    /* Without the lock, as ret_vec may lie in a space and be touched here for
+     * the first time (invariant 3). What is unmapped meanwhile is not resident,
+     * which is true of it. */
+    if (!range_is_empty(head))
+        err = region_residency(head, ret_vec);
+    if (err)
+        return err == -EAGAIN ? -ENOMEM : err;
+    return head.end < range.end ? -ENOMEM : 0;
 }
 
 /* One VMA of msync: 0 or -errno. */

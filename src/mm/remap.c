@@ -63,17 +63,6 @@ static int check_params(const struct call *c)
     return 0;
 }
 
-/* The end of the mapping that *v is part of: of its like neighbours. */
-static uintptr_t run_end(const struct uf_space *space, const struct vma *v)
-{
-    const struct vma *next;
-
-    while ((next = vma_set_next(&space->vmas, v)) != NULL &&
-           next->start == v->end && vma_are_alike(v, next))
-        v = next;
-    return v->end;
-}
-
 /* check_prep_vma */
 static int check_vma(const struct call *c, const struct vma *v)
 {
@@ -87,7 +76,7 @@ static int check_vma(const struct call *c, const struct vma *v)
         return -EINVAL;
     if (c->new_len < old_len)
         old_len = c->new_len;
-    if (old_len > run_end(c->space, v) - c->addr)
+    if (old_len > map_run_end(c->space, v) - c->addr)
         return -EFAULT;
     if (c->new_len == old_len)
         return 0;
@@ -164,11 +153,30 @@ static intptr_t move_to(struct call *c)
     return move(c, v);
 }
 
+/* DONTUNMAP of [start, end), which is one mapping but for how the host came by
+ * it: the limit is compared with all of it, after its target is closed. */
+static int check_run(const struct call *c, uintptr_t start, uintptr_t end)
+{
+    struct uf_space *space = c->space;
+    struct range target = {c->new_addr, c->new_addr + (end - start)};
+    uint32_t flags = vma_set_find(&space->vmas, start)->flags;
+    int err;
+
+    if (!(c->flags & MREMAP_DONTUNMAP))
+        return 0;
+    err = close_part(space, target);
+    if (err)
+        return err;
+    return limits_allow_pages_locked(space, (end - start) / page_size(), flags)
+               ? 0
+               : -ENOMEM;
+}
+
 /* remap_move: each mapping in the range, with the gaps between them. */
 static intptr_t move_all(struct call *c)
 {
     uintptr_t end = c->addr + c->old_len, at = c->addr, target = c->new_addr;
-    uintptr_t last_end = 0;
+    uintptr_t last_end = 0, run_end = 0;
     intptr_t first = -EFAULT;
     bool seen = false;
 
@@ -184,6 +192,13 @@ static intptr_t move_all(struct call *c)
         part = range_clip(part, vma_range(v));
         c->addr = part.start;
         c->new_addr = target + (seen ? v->start - last_end : 0);
+        if (at >= run_end) {
+            run_end = map_run_end(c->space, v);
+            where = check_run(c, part.start, run_end < end ? run_end : end);
+            if (where < 0)
+                return where;
+            v = vma_set_find(&c->space->vmas, part.start);
+        }
         c->old_len = c->new_len = range_len(part);
         last_end = v->end;
         at = part.end;
@@ -204,7 +219,7 @@ static intptr_t move_all(struct call *c)
 static intptr_t expand(struct call *c, struct vma *v)
 {
     struct uf_space *space = c->space;
-    uintptr_t end = run_end(space, v);
+    uintptr_t end = map_run_end(space, v);
     struct range more = {end, c->addr + c->new_len};
 
     if (end - c->addr == c->old_len && more.end > more.start &&

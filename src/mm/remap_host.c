@@ -6,7 +6,7 @@
  *     1 open the longer tail, closed      1 move, growing on the way
  *     2 close `from`: touches wait or die
  *     3 move its pages (DONTUNMAP)
- *     4 register `to`: from now on its faults are ours
+ *     4 register `to`: from now on its faults are ours (region_move)
  *     5 open `to`
  *     6 `from` is closed and empty: as reserved, but for a state of its own
  *
@@ -23,33 +23,6 @@
 #include "pager/mapped.h"
 #include "pager/pager.h"
 
-/* The state that the host keeps for some VMAs, on new memory of theirs. */
-static int give_state(struct uf_space *space, struct range part, uint32_t flags)
-{
-    static const struct {
-        uint32_t flag;
-        int advice;
-    } states[] = {
-        {VMA_DONTCOPY, MADV_DONTFORK},   {VMA_WIPEONFORK, MADV_WIPEONFORK},
-        {VMA_DONTDUMP, MADV_DONTDUMP},   {VMA_HUGEPAGE, MADV_HUGEPAGE},
-        {VMA_MERGEABLE, MADV_MERGEABLE},
-    };
-    int err = 0;
-
-    if (flags & VMA_LOCKED)
-        err = region_lock(&space->region, part, true);
-    for (size_t i = 0; !err && i < sizeof(states) / sizeof(states[0]); i++)
-        if (flags & states[i].flag)
-            err = region_advise(&space->region, part, states[i].advice);
-    return err == -EINVAL ? -ENOMEM : err;
-}
-
-static void take_state(struct uf_space *space, struct range part)
-{
-    if (region_protect(&space->region, part, PROT_NONE) == 0)
-        region_renew(&space->region, part);
-}
-
 /* Opens `more` of the reservation as memory with these flags. */
 static int open_more(struct uf_space *space, struct range more, uint32_t flags,
                      int prot)
@@ -58,12 +31,12 @@ static int open_more(struct uf_space *space, struct range more, uint32_t flags,
 
     if (!range_is_empty(space->region.lost))
         err = region_recover(&space->region, more);
-    if (!err && prot != PROT_NONE)
+    if (!err && (prot != PROT_NONE || space->pages.stack > 0))
         err = region_protect(&space->region, more, prot);
     if (!err && (flags & VMA_ON_HOST)) {
-        err = give_state(space, more, flags);
+        err = map_give_state(space, more, flags);
         if (err)
-            take_state(space, more);
+            map_give_back(space, more);
     }
     return err;
 }
@@ -90,21 +63,18 @@ static int move_reserved(struct uf_space *space, const struct vma *v,
                          struct range from, struct range to)
 {
     struct region *region = &space->region;
-    struct range back = {from.start, from.end};
     int err = region_protect(region, from, PROT_NONE);
 
     to.end = to.start + range_len(from);
-    if (!err)
-        err = region_move(region, from, to);
     if (!err) {
-        err = region_register(region, to);
-        if (!err)
+        err = region_move(region, from, to);
+        if (!err) {
             err = region_protect(region, to, vma_prot(v));
-        if (err) {
-            region_move(region, to, back);
-            region_renew(region, to);
-            region_register(region, back);
+            if (err)
+                region_move(region, to, from);
         }
+        if (err)
+            region_renew(region, to);
     }
     if (err) {
         map_restore_protection(space, from);
@@ -130,19 +100,18 @@ static int move_anonymous(struct uf_space *space, const struct vma *v,
         return -ENOMEM;
     err = move_reserved(space, v, move->from, move->to);
     if (err && longer)
-        take_state(space, more);
+        map_give_back(space, more);
     return err;
 }
 
-static int move_served(struct uf_space *space, const struct vma *v,
-                       const struct remap_move *move)
+static int move_served(struct uf_space *space, const struct remap_move *move)
 {
     struct region *region = &space->region;
     bool same = range_len(move->from) == range_len(move->to);
 
     if (same)
-        return region_move(region, move->from, move->to);
-    if (v->flags & VMA_SHARED)
+        return region_move_served(region, move->from, move->to);
+    if (range_is_empty(move->from))
         return region_copy_shared(region, move->from.start, move->to);
     return region_move_longer(region, move->from, move->to);
 }
@@ -157,11 +126,12 @@ static bool any_moved(const struct uf_space *space, struct range part)
     return false;
 }
 
-/* After the move: what `from` is now, in the host and in the set. */
-static void settle_source(struct uf_space *space, struct vma *v,
-                          const struct remap_move *move)
+/* After the move: what `from` is now, in the host and in the set. The new place
+ * is in the set already, or it would be closed as a gap below a stack. */
+static void settle_source(struct uf_space *space, const struct remap_move *move)
 {
     struct range from = move->from, hull = stack_hull_locked(space, from);
+    struct vma *v = vma_set_lookup(&space->vmas, from.start);
     bool renew =
         (v->flags & VMA_ON_HOST & ~VMA_MOVED) || any_moved(space, from);
 
@@ -174,24 +144,32 @@ static void settle_source(struct uf_space *space, struct vma *v,
             map_reflag_locked(space, v, from, v->flags & ~VMA_LOCK_MASK);
         return;
     }
-    limits_account_locked(space, -(ssize_t)(range_len(from) / page_size()),
-                          v->flags);
     if (renew)
-        take_state(space, from);
+        map_give_back(space, from);
     vma_set_remove(&space->vmas, from, ++space->generation);
     stack_open_reach_locked(space, hull, from);
 }
 
-/* Puts what `from` has become at its new place into the set. */
+static void insert_part(struct uf_space *space, const struct vma *part)
+{
+    vma_set_insert(&space->vmas, part);
+    limits_account_locked(space,
+                          (ssize_t)(range_len(vma_range(part)) / page_size()),
+                          part->flags);
+}
+
+/* Puts what `from` has become at its new place into the set: both parts before
+ * gaps below stacks are looked at, since the host has both open. */
 static void insert_moved(struct uf_space *space, const struct vma *like,
                          const struct remap_move *move)
 {
+    struct range hull = stack_hull_locked(space, move->to);
     struct vma moved = *like, tail;
     uintptr_t cut = move->to.start + range_len(move->from);
 
     moved.start = move->to.start;
     moved.end = move->to.end;
-    moved.generation = space->generation;
+    moved.generation = ++space->generation;
     if (!(like->flags & VMA_HOST)) {
         tail = moved;
         tail.start = cut;
@@ -200,9 +178,10 @@ static void insert_moved(struct uf_space *space, const struct vma *like,
         moved.end = cut;
         moved.flags |= VMA_MOVED;
         if (tail.start < tail.end)
-            map_insert_locked(space, &tail);
+            insert_part(space, &tail);
     }
-    map_insert_locked(space, &moved);
+    insert_part(space, &moved);
+    stack_open_reach_locked(space, hull, move->to);
 }
 
 int remap_move_locked(struct uf_space *space, struct vma *v,
@@ -215,12 +194,19 @@ int remap_move_locked(struct uf_space *space, struct vma *v,
         return err;
     like.offset = vma_offset_at(v, move->from.start);
     pager_ref(like.pager); /* `from` may hold the only one */
-    err = (v->flags & VMA_HOST) ? move_served(space, v, move)
+    err = (v->flags & VMA_HOST) ? move_served(space, move)
                                 : move_anonymous(space, v, move);
+    if (!err && (v->flags & VMA_HOST) && space->has_guards)
+        move_bits(&space->guards, move->from, move->to);
     if (!err) {
-        if (!range_is_empty(move->from))
-            settle_source(space, v, move);
+        /* First, so that no peak counts both places. */
+        if (!move->keep)
+            limits_account_locked(
+                space, -(ssize_t)(range_len(move->from) / page_size()),
+                like.flags);
         insert_moved(space, &like, move);
+        if (!range_is_empty(move->from))
+            settle_source(space, move);
     }
     pager_unref(like.pager);
     return err == -EFAULT || err == -EINVAL ? -ENOMEM : err;

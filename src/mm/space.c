@@ -174,6 +174,13 @@ static void publish_gauges(struct uf_space *space)
     gauge_peak(&space->counters->resident_peak, resident);
 }
 
+void space_count_into(struct uf_space *space, struct counters *counters)
+{
+    space->counters = counters;
+    publish_gauges(space);
+    limits_account_locked(space, 0, 0);
+}
+
 int space_create(const struct space_params *params, struct uf_space **ret_space)
 {
     struct uf_space *space = slab_alloc(&spaces);

@@ -85,6 +85,10 @@ struct uf_space {
     struct vm_pages pages;
     uint32_t def_flags; /* VMA_LOCK_MASK: what mlockall(FUTURE) asked for */
     bool has_guards;    /* guards is in use */
+    bool stack_refused; /* a limit kept a stack from growing: stack.c */
+    /* Callers of space_mmap and the like have not the engine's descriptor:
+     * what they populate the kernel touches for them. */
+    bool populates_by_kernel;
 
     struct resident resident; /* set under the shared, cleared under the
                                  exclusive map lock */
@@ -141,6 +145,10 @@ struct range space_registrable(const struct uf_space *space);
  * -errno. */
 int space_register(struct uf_space *space);
 
+/* Counts into `counters` from now on, zeroed memory that outlives this: gauges
+ * as they are. Requires: nobody else about. */
+void space_count_into(struct uf_space *space, struct counters *counters);
+
 /* In a forked child, before it is served again: makes the space agree with what
  * the kernel has left of its memory. Requires: nobody else about. */
 void space_inherit(struct uf_space *space);
@@ -193,12 +201,14 @@ void limits_account_locked(struct uf_space *space, ssize_t npages,
                            uint32_t flags);
 void limits_count_pages(struct vm_pages *pages, ssize_t npages, uint32_t flags);
 
-/* ------------------------------------------------------------- show.c -- */
+/* ------------------------------------------------------------- show.h -- */
 
 int space_walk(struct uf_space *space,
                int (*visit)(void *data, const struct uf_vma_info *vma),
                void *data);
 ssize_t space_maps(struct uf_space *space, char *text, size_t len_bytes);
+ssize_t space_smaps(struct uf_space *space, char *text, size_t len_bytes);
+ssize_t space_status(struct uf_space *space, char *text, size_t len_bytes);
 void space_stats(struct uf_space *space, struct uf_stats *stats);
 size_t space_thread_stats(struct uf_space *space,
                           struct uf_thread_stats *threads, size_t max);

@@ -31,13 +31,13 @@ static struct range reach_of(const struct uf_space *space, const struct vma *v)
         reach.start = prev->end;
         if (!(prev->flags & VMA_GROWSDOWN) && (prev->flags & VMA_PROT))
             reach.start += stack_guard_bytes();
+        if (reach.start > reach.end)
+            reach.start = reach.end;
     }
     if (limit <= len)
         reach.start = v->start;
     else if (limit < v->end - reach.start)
         reach.start = v->end - limit;
-    if (reach.start > reach.end)
-        reach.start = reach.end;
     return reach;
 }
 
@@ -125,15 +125,27 @@ static bool grow_locked(struct uf_space *space, const struct vma *v,
 
     if (vma_set_reserve(&space->vmas, 1) != 0)
         return false;
-    if ((v->flags & VMA_LOCKED) &&
-        region_lock(&space->region, reach, true) != 0)
+    if ((v->flags & VMA_ON_HOST) &&
+        map_give_state(space, reach, v->flags) != 0) {
+        map_give_back(space, reach);
         return false;
+    }
     more.start = page;
     more.end = v->start;
     more.generation = space->generation;
     map_insert_locked(space, &more);
     COUNT(space->counters, stack_grown);
     return true;
+}
+
+void stack_reconsider_locked(struct uf_space *space)
+{
+    struct range all = space->region.range;
+
+    if (!space->stack_refused)
+        return;
+    space->stack_refused = false;
+    stack_open_reach_locked(space, all, all);
 }
 
 bool stack_grow(struct uf_space *space, uintptr_t addr)
@@ -147,6 +159,9 @@ bool stack_grow(struct uf_space *space, uintptr_t addr)
     grown = v && v->start <= page; /* another thread was faster */
     if (!grown && v && (v->flags & VMA_GROWSDOWN) && may_grow(space, v, page))
         grown = grow_locked(space, v, page);
+    if (!grown && v && (v->flags & VMA_GROWSDOWN) &&
+        page >= reach_of(space, v).start)
+        space->stack_refused = true;
     if (!grown && !atomic_load(&space->dying))
         protect_if_any(space, (struct range){page, page + page_size()},
                        PROT_NONE);

@@ -50,7 +50,10 @@ struct uf_pager;
  * anew before it can be anything else. */
 #define VMA_ON_HOST                                                            \
     (VMA_HOST | VMA_MOVED | VMA_LOCK_MASK | VMA_DONTCOPY | VMA_WIPEONFORK |    \
-     VMA_DONTDUMP | VMA_HUGEPAGE | VMA_MERGEABLE)
+     VMA_DONTDUMP | VMA_HUGEPAGE | VMA_NOHUGEPAGE | VMA_MERGEABLE)
+/* Of these, what the host's VMA cannot lose again. */
+#define VMA_STATE_FOR_GOOD                                                     \
+    (VMA_HOST | VMA_MOVED | VMA_HUGEPAGE | VMA_NOHUGEPAGE)
 
 struct vma {
     uintptr_t start; /* [start, end), whole pages */

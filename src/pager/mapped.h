@@ -18,7 +18,11 @@ struct uf_pager;
  * there is no memory. */
 struct uf_pager *pager_mapped_create(int fd);
 
-/* True if `pager` is of the file behind fd. */
-bool pager_mapped_is_of(const struct uf_pager *pager, int fd);
+/* True if its pages are of shared memory (tmpfs, memfd, MAP_ANONYMOUS), as the
+ * kernel counts RssShmem. Requires: made here. */
+bool pager_mapped_is_shmem(const struct uf_pager *pager);
+
+/* True if both, any pagers, are of one file. */
+bool pager_mapped_are_alike(const struct uf_pager *a, const struct uf_pager *b);
 
 #endif

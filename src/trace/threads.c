@@ -43,6 +43,12 @@ void thread_table_lend(struct thread_table *table, struct thread_chunk *lent,
     atomic_store(&table->first, nchunks > 0 ? lent : NULL);
 }
 
+void thread_table_forget(struct thread_table *table)
+{
+    thread_table_destroy(table);
+    thread_table_init(table);
+}
+
 /* The record of tid among the first `count`, or NULL; *ret_link is where the
  * next record would go: in a chunk's free slot or behind its `next`. */
 static struct thread_record *find(struct thread_table *table, pid_t tid,

@@ -50,6 +50,10 @@ void thread_table_destroy(struct thread_table *table);
 void thread_table_lend(struct thread_table *table, struct thread_chunk *chunks,
                        size_t nchunks);
 
+/* Empties the table; lent chunks are not touched. Requires: nobody else about;
+ * the lock is a new one or free. */
+void thread_table_forget(struct thread_table *table);
+
 /* The record of `tid`, made if it is new. Never NULL. */
 struct thread_record *thread_table_get(struct thread_table *table, pid_t tid);
 

@@ -41,6 +41,8 @@ configure cmake "" || { cat "$work/log"; exit 1; }
 cmake --build "$work/cmake" >"$work/log" || { cat "$work/log"; exit 1; }
 "$work/cmake/shared"
 "$work/cmake/static"
+"$work/cmake/wrapped"
+[ -f "$prefix/share/ufault/posix.syms" ]
 if configure refused 99; then
     echo "find_package(ufault 99) was content with less"
     exit 1

@@ -18,7 +18,8 @@ declare -A allowed=(
     [mm]="pager host trace base ufault"
     [fault]="mm pager host trace base ufault"
     [run]="fault mm pager store host trace base ufault"
-    [top]="run fault mm pager store host trace base ufault"
+    [posix]="fault mm pager store host trace base ufault"
+    [top]="posix run fault mm pager store host trace base ufault"
     [demo]="ufault"
 )
 
@@ -89,5 +90,7 @@ expect_caught src/pager/x.h '#include "mm/vma.h"'
 expect_caught src/mm/x.c '#  include "fault/engine.h" /* why not */'
 expect_caught src/fault/x.c '#include "api.h"'
 expect_caught src/host/x.c '#include "trace/counters.h"'
+expect_caught src/fault/x.c '#include "posix/parts.h"'
+expect_caught src/posix/x.c '#include "run/wire.h"'
 expect_caught src/new/x.c '#include "base/range.h"'
 expect_caught demo/x.c '#include "base/range.h"'

@@ -39,8 +39,8 @@ functions()
             if (/\*\//) inside = 0
             next
         }
-        /^[a-z].*[ *]uf_[a-z_]+\(/ && !/typedef|define/ {
-            match($0, /uf_[a-z_]+\(/)
+        /^[a-z].*[ *]uf_[a-z0-9_]+\(/ && !/typedef|define/ {
+            match($0, /uf_[a-z0-9_]+\(/)
             print substr($0, RSTART, RLENGTH - 1) errnos
         }' "$1"/*.h
 }

@@ -32,7 +32,7 @@ fi
 # A C file that no list names is never compiled, and nobody would notice.
 for file in {src,tools,demo,bench}/**/*.c; do
     folder=${file%%/*} path=${file#*/}
-    grep -qxE " *$path\)?|add_(demo|bench)\(${path%.c}\)" \
+    grep -qxE " *$path\)?| *add_(demo|bench)\(${path%.c}\)" \
         "$folder/CMakeLists.txt" || fail "$file: not in $folder/CMakeLists.txt"
 done
 for file in tests/*/*.c; do

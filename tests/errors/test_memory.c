@@ -360,6 +360,48 @@ static void populating_without_memory(void **state)
     uf_pager_unref(p.pager);
 }
 
+/* ------------------------------------------------------------------ texts --
+ */
+
+static int write_each(struct uf_space *space, int which, char *text)
+{
+    ssize_t len = which == 0   ? uf_space_maps(space, text, 8192)
+                  : which == 1 ? uf_space_smaps(space, text, 8192)
+                               : uf_space_status(space, text, 8192);
+
+    return len < 0 ? (int)len : 0;
+}
+
+struct writing {
+    struct uf_space *space;
+    int which;
+};
+
+static int write_text(void *arg)
+{
+    struct writing *writing = arg;
+    char text[8192] = "as it was";
+    int err = write_each(writing->space, writing->which, text);
+
+    assert_true((err == 0) == (strcmp(text, "as it was") != 0));
+    return err;
+}
+
+/* provokes: uf_space_maps -ENOMEM
+ * provokes: uf_space_smaps -ENOMEM
+ * provokes: uf_space_status -ENOMEM */
+static void texts_without_memory(void **state)
+{
+    struct writing writing = {.space = live_space(NULL, 2)};
+
+    (void)state;
+    assert_true(uf_mmap(writing.space, 0, page_size(), PROT_READ,
+                        MAP_SHARED | MAP_ANONYMOUS, -1, 0) > 0);
+    for (; writing.which < 3; writing.which++)
+        assert_in_range(fail_each(write_text, &writing), 2, 3);
+    assert_int_equal(uf_space_destroy(writing.space), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -371,6 +413,7 @@ int main(void)
         cmocka_unit_test(a_locked_break_without_memory),
         cmocka_unit_test(faults_without_memory),
         cmocka_unit_test(populating_without_memory),
+        cmocka_unit_test(texts_without_memory),
     };
     int skipped = live_begin();
 

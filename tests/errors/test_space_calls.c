@@ -186,6 +186,8 @@ static void refused_by_all(struct uf_space *space)
     assert_int_equal(uf_space_get_limit(space, UF_LIMIT_AS, &bytes), -EINVAL);
     assert_int_equal(uf_space_walk(space, visit_nothing, NULL), -EINVAL);
     assert_int_equal(uf_space_maps(space, text, sizeof(text)), -EINVAL);
+    assert_int_equal(uf_space_smaps(space, text, sizeof(text)), -EINVAL);
+    assert_int_equal(uf_space_status(space, text, sizeof(text)), -EINVAL);
     assert_int_equal(uf_space_stats(space, &stats), -EINVAL);
     assert_int_equal(uf_space_thread_stats(space, threads, 1), -EINVAL);
 }
@@ -196,6 +198,8 @@ static void refused_by_all(struct uf_space *space)
  * provokes: uf_space_get_limit -EINVAL
  * provokes: uf_space_walk -EINVAL
  * provokes: uf_space_maps -EINVAL
+ * provokes: uf_space_smaps -EINVAL
+ * provokes: uf_space_status -EINVAL
  * provokes: uf_space_stats -EINVAL
  * provokes: uf_space_thread_stats -EINVAL
  * provokes: uf_space_destroy -EINVAL */
@@ -244,6 +248,8 @@ static void outputs_and_limits_that_are_none(void **state)
     assert_int_equal(uf_space_walk(space, NULL, NULL), -EINVAL);
     assert_int_equal(uf_space_maps(space, NULL, 1), -EINVAL);
     assert_true(uf_space_maps(space, NULL, 0) > 0);
+    assert_int_equal(uf_space_smaps(space, NULL, 1), -EINVAL);
+    assert_int_equal(uf_space_status(space, NULL, 1), -EINVAL);
     assert_int_equal(uf_space_thread_stats(space, NULL, 1), -EINVAL);
     assert_int_equal(uf_space_thread_stats(space, NULL, 0), 0);
     assert_int_equal(uf_space_destroy(space), 0);

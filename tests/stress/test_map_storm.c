@@ -48,7 +48,8 @@ struct storm {
     uintptr_t stable;
     struct uf_pager *pager;
     unsigned rounds;
-    atomic_uint owners; /* not done yet */
+    atomic_uint owners;       /* not done yet */
+    _Atomic uint64_t changes; /* made to slots, ever */
     atomic_uint wrong;
     _Atomic(const char *) what;
     _Atomic uint64_t next_offset;
@@ -90,10 +91,18 @@ static struct uffd_result slow_zeropage(struct uffd *u, struct range dst)
     return real.zeropage(u, dst);
 }
 
+/* Now and then a fill is so slow that its mapping has gone, and others have
+ * come in its place, when it ends. */
 static ssize_t slow_fill(void *context, const struct uf_fill *request)
 {
-    (void)context;
+    struct storm *storm = context;
+    uint64_t enough = atomic_load(&storm->changes) + 8 * SLOTS;
+
     pause_a_little();
+    while (roll() % 64 != 0 && request->offset / page_size() % 8 == 0 &&
+           atomic_load(&storm->changes) < enough &&
+           atomic_load(&storm->owners) > 0)
+        sched_yield();
     return live_fill(request, request->len_bytes);
 }
 
@@ -130,8 +139,10 @@ static void begin(struct slot *slot)
     atomic_fetch_add(&slot->turn, 1);
 }
 
-static void end(struct slot *slot, uintptr_t start, enum find find)
+static void end(struct storm *storm, struct slot *slot, uintptr_t start,
+                enum find find)
 {
+    atomic_fetch_add(&storm->changes, 1);
     atomic_store(&slot->start, start);
     atomic_store(&slot->find, find);
     atomic_fetch_add(&slot->turn, 1);
@@ -154,7 +165,7 @@ static void map_slot(struct storm *storm, struct slot *slot)
                             MAP_PRIVATE | MAP_FIXED, storm->pager, offset);
     if (got != (intptr_t)at)
         wrong(storm, "a mapping was refused");
-    end(slot, at, zeros ? ZEROS : PATTERN);
+    end(storm, slot, at, zeros ? ZEROS : PATTERN);
 }
 
 static void close_and_open(struct storm *storm, struct slot *slot)
@@ -165,12 +176,12 @@ static void close_and_open(struct storm *storm, struct slot *slot)
     begin(slot);
     if (uf_mprotect(storm->space, at, slot_bytes(), PROT_NONE) != 0)
         wrong(storm, "mprotect(NONE) failed");
-    end(slot, at, NOTHING);
+    end(storm, slot, at, NOTHING);
     pause_a_little();
     begin(slot);
     if (uf_mprotect(storm->space, at, slot_bytes(), PROT_READ) != 0)
         wrong(storm, "mprotect(READ) failed");
-    end(slot, at, find);
+    end(storm, slot, at, find);
 }
 
 static void move_slot(struct storm *storm, struct slot *slot)
@@ -185,7 +196,7 @@ static void move_slot(struct storm *storm, struct slot *slot)
         wrong(storm, "mremap failed");
     if (live_mincore(at, at + slot_bytes()) != 0)
         wrong(storm, "a page stayed behind after mremap");
-    end(slot, to, find);
+    end(storm, slot, to, find);
 }
 
 static void drop_slot(struct storm *storm, struct slot *slot)
@@ -203,7 +214,7 @@ static void unmap_slot(struct storm *storm, struct slot *slot)
     begin(slot);
     if (uf_munmap(storm->space, at, slot_bytes()) != 0)
         wrong(storm, "munmap failed");
-    end(slot, at, NOTHING);
+    end(storm, slot, at, NOTHING);
     for (int i = 0; i < 3; i++) {
         if (live_mincore(at, at + slot_bytes()) != 0)
             wrong(storm, "a page is in a range that munmap took");
@@ -320,7 +331,7 @@ static void prepare(struct storm *storm, struct uf_engine *engine)
     uintptr_t at;
 
     assert_int_equal(uf_space_create(&opts, &storm->space), 0);
-    assert_int_equal(uf_pager_callback(slow_fill, NULL, &storm->pager), 0);
+    assert_int_equal(uf_pager_callback(slow_fill, storm, &storm->pager), 0);
     storm->rounds = rounds ? (unsigned)atoi(rounds) : 150;
     storm->stable = (uintptr_t)uf_mmap(
         storm->space, 0, STABLE_PAGES * page_size(), PROT_READ | PROT_WRITE,
