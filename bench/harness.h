@@ -60,7 +60,13 @@ double bench_percentile(double *values, size_t n, double percent);
 /* Binds the calling thread to one CPU; -1: to all it may use. */
 void bench_bind(int cpu);
 
-extern const struct row touch_rows[], part_rows[], idle_rows[], program_rows[];
-extern const size_t touch_nrows, part_nrows, idle_nrows, program_nrows;
+/* Runs argv with its output discarded. False, said why: it does not end with 0.
+ */
+bool bench_run_program(char *const argv[], struct sample *ret);
+
+extern const struct row touch_rows[], part_rows[], idle_rows[], map_rows[],
+    beside_rows[], program_rows[], mapped_rows[];
+extern const size_t touch_nrows, part_nrows, idle_nrows, map_nrows,
+    beside_nrows, program_nrows, mapped_nrows;
 
 #endif

@@ -52,7 +52,7 @@ int main(int argc, char **argv)
                                             {"help", 0, NULL, 'h'},
                                             {NULL, 0, NULL, 0}};
     struct bench_opts opts = {.reps = 9};
-    struct row rows[32];
+    struct row rows[64];
     size_t n = 0;
     int c;
 
@@ -76,7 +76,10 @@ int main(int argc, char **argv)
     n = append(rows, n, touch_rows, touch_nrows);
     n = append(rows, n, part_rows, part_nrows);
     n = append(rows, n, idle_rows, idle_nrows);
+    n = append(rows, n, map_rows, map_nrows);
+    n = append(rows, n, beside_rows, beside_nrows);
     n = append(rows, n, program_rows, program_nrows);
+    n = append(rows, n, mapped_rows, mapped_nrows);
     print_machine();
     return bench_run(rows, n, &opts);
 }

@@ -16,8 +16,7 @@
 
 extern char **environ;
 
-/* Runs argv with its output discarded; false unless it exits with 0. */
-static bool run(char *const argv[], struct sample *ret)
+bool bench_run_program(char *const argv[], struct sample *ret)
 {
     double cpu = bench_cpu_us(), wall = bench_wall_us();
     posix_spawn_file_actions_t actions;
@@ -44,7 +43,7 @@ static bool native(const struct row *row, struct sample *ret)
 {
     char *argv[] = {"sh", "-c", (char *)row->program, NULL};
 
-    return run(argv, ret);
+    return bench_run_program(argv, ret);
 }
 
 /* The command of this build, or $UFAULT. */
@@ -55,7 +54,7 @@ static bool served(const struct row *row, struct sample *ret)
         ufault ? ufault : "ufault", "run", "--quiet", "--", "sh", "-c",
         (char *)row->program,       NULL};
 
-    return run(argv, ret);
+    return bench_run_program(argv, ret);
 }
 
 #define PERL                                                                   \
