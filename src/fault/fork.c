@@ -226,8 +226,11 @@ static void inherit_engine(struct uf_engine *engine)
         atomic_store(&engine->broken, true);
 }
 
+/* This thread holds what prepare took, and gives it back as the parent does;
+ * then all is made anew, as waiters of the parent's may be noted in it. */
 void engine_fork_child(void)
 {
+    engine_fork_parent();
     slab_fork_child();
     lock_fork_child(&registry);
     engine_forget_handlers();

@@ -17,6 +17,7 @@
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
 #include <seccomp.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -213,8 +214,8 @@ static void test_break(void **unused)
 
 #define NCALLS 9
 
-static int answers[NCALLS];
-static void *outside;
+static atomic_int answers[NCALLS];
+static void *_Atomic outside;
 
 static ssize_t call_all(struct live_pager *pager, const struct uf_fill *request)
 {

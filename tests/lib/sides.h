@@ -105,6 +105,10 @@ size_t host_count_vmas(uintptr_t start, uintptr_t end);
         }                                                                      \
     } while (0)
 
+/* Sanitizers do not support threads started in the forked child of a threaded
+ * program, as UF_FORK_ENGINE does. */
+#define ENGINES_FORK (!LIVE_SANITIZED)
+
 /* Runs body in a forked child; 0 if that found nothing wrong. */
 int child_status(void (*body)(void *arg), void *arg);
 /* The same, and asserts it. */

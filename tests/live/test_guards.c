@@ -219,7 +219,8 @@ static void a_child_has_the_guards_too(void **state)
 
     (void)state;
     on_all_sides(fork_body);
-    on_all_sides_with(&opts, fork_body);
+    if (ENGINES_FORK)
+        on_all_sides_with(&opts, fork_body);
 }
 
 /* ---------------------------------------------------------------- threads --

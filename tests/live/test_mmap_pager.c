@@ -326,7 +326,7 @@ static void a_child_sees_the_pagers_bytes_or_nothing(void **state)
                                             UF_FORK_ENGINE};
 
     (void)state;
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < 2 + ENGINES_FORK; i++) {
         uintptr_t p;
 
         make(1, policies[i]);

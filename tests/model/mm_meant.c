@@ -150,6 +150,16 @@ static bool is_aligned_file(const struct mm_config *config,
            !failed(tested);
 }
 
+static bool is_pageout(const struct mm_config *config,
+                       const struct mm_record *kernel,
+                       const struct mm_record *tested)
+{
+    (void)config;
+    return kernel->args.kind == MM_MADVISE &&
+           kernel->args.flags == MM_MADV_PAGEOUT &&
+           kernel->result == tested->result;
+}
+
 static bool is_at_the_top(const struct mm_config *config,
                           const struct mm_record *kernel,
                           const struct mm_record *tested)
@@ -212,6 +222,10 @@ static const struct meant table[] = {
     {"aligned file", ASPECT_ALL | REST_OF_RUN, is_aligned_file,
      "some file systems place large mappings as huge pages would lie; a space "
      "places all files alike"},
+    {"pageout", ASPECT_ALL | REST_OF_RUN, is_pageout,
+     "what MADV_FREE gave up, PAGEOUT takes if the host has put the page on "
+     "its "
+     "lists by now"},
     {"at the top", ASPECT_RESULT, is_at_the_top,
      "the kernel takes a fixed address of the last page for an error number"},
     {"collapse", ASPECT_ALL | REST_OF_RUN, is_collapse,

@@ -219,7 +219,7 @@ static bool await(struct mm_pair *pair, struct mm_process *process,
     char answer;
     const char *how = NULL;
 
-    if (poll(&fd, 1, pair->patience_ms) <= 0)
+    if (TEMP_FAILURE_RETRY(poll(&fd, 1, pair->patience_ms)) <= 0)
         how = "hangs";
     else if (read(fd.fd, &answer, 1) != 1)
         how = "has died";

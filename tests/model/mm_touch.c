@@ -235,7 +235,7 @@ void mm_fork_and_look(struct mm_side *side, const struct mm_args *args,
         child(side, args);
     if (pid < 0)
         record->result = (uint64_t)-errno;
-    else if (waitpid(pid, &status, 0) != pid || status != 0)
+    else if (TEMP_FAILURE_RETRY(waitpid(pid, &status, 0)) != pid || status != 0)
         record->wrong = __LINE__;
     record->seen = side->exchange->child_seen[side->id];
 }
