@@ -24,7 +24,8 @@ static struct range reach_of(const struct uf_space *space, const struct vma *v)
 {
     const struct vma *prev = vma_set_prev(&space->vmas, v);
     struct range reach = {space->region.range.start, v->start};
-    size_t len = v->end - v->start;
+    uintptr_t end = map_run_end(space, v);
+    size_t len = end - v->start;
     uint64_t limit = align_down(space->limit_stack, page_size());
 
     if (prev) {
@@ -36,8 +37,8 @@ static struct range reach_of(const struct uf_space *space, const struct vma *v)
     }
     if (limit <= len)
         reach.start = v->start;
-    else if (limit < v->end - reach.start)
-        reach.start = v->end - limit;
+    else if (limit < end - reach.start)
+        reach.start = end - limit;
     return reach;
 }
 

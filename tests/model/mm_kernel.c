@@ -92,7 +92,7 @@ static uintptr_t at_top(const struct mm_side *side, uintptr_t at)
 
 static bool ends_beyond(const struct mm_side *side, uintptr_t at, uint64_t len)
 {
-    return at >= side->base && at < mm_room_task_size() &&
+    return at >= side->base && at <= mm_room_task_size() &&
            (at > side->end || len > side->end - at);
 }
 

@@ -202,8 +202,8 @@ static const struct meant table[] = {
     {"across", ASPECT_ALL | REST_OF_RUN, is_across,
      "the kernel keeps alike neighbours apart that were written to or charged "
      "before they met (anon_vma, VM_ACCOUNT), a space joins them: bounds "
-     "between such are not compared, and a run in which a call could tell "
-     "ends there"},
+     "between such, and which of them is called [heap], are not compared "
+     "(mm_look.c), and a run in which a call could tell ends there"},
     {"stack across", ASPECT_ALL | REST_OF_RUN, is_stack_across,
      "for the same reason the limit of stacks is compared with other sizes"},
     {"vain growth", ASPECT_ALL | REST_OF_RUN, is_vain_growth,

@@ -125,6 +125,10 @@ static void make_mmap(const struct maker *maker, struct mm_op *op)
     if ((op->flags & MAP_GROWSDOWN) && !one_in(maker->source, 4))
         op->prot = PROT_READ | PROT_WRITE; /* others hardly grow */
     op->file = NO_FILE;
+    /* A private page keeps what its file held at the first write, and a
+     * thread's comes at any time. */
+    if (maker->config->thread_writes && !(op->flags & MAP_ANONYMOUS))
+        op->flags = (op->flags & ~MAP_PRIVATE) | MAP_SHARED;
     if (!(op->flags & MAP_ANONYMOUS)) {
         op->file = make_file(maker);
         op->extra = make_offset(maker);
