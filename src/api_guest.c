@@ -9,26 +9,18 @@
 
 #include <errno.h>
 
+#include "api.h"
 #include "fault/copy.h"
-#include "fault/engine.h"
 #include "fault/trap.h"
 #include "fault/trap_table.h"
 
 /* ---- User copies ------------------------------------------------------- */
 
-/* What every one of them refuses. */
-static int check(const struct uf_space *space)
-{
-    if (!space_is_live(space))
-        return -EINVAL;
-    return engine_is_handler_thread() ? -EDEADLK : 0;
-}
-
 static int copy(struct uf_space *space, enum copy_way way, void *own,
                 uintptr_t managed, size_t len_bytes, size_t *copied_bytes)
 {
     size_t copied = 0;
-    int err = !own && len_bytes > 0 ? -EINVAL : check(space);
+    int err = !own && len_bytes > 0 ? -EINVAL : api_may_call(space);
 
     if (!err)
         err = copy_user(space, way, own, managed, len_bytes, &copied);
@@ -53,7 +45,7 @@ int uf_copy_out(struct uf_space *space, uintptr_t to, const void *from,
 
 ssize_t uf_strnlen(struct uf_space *space, uintptr_t string, size_t max_bytes)
 {
-    int err = check(space);
+    int err = api_may_call(space);
 
     return err ? err : copy_strnlen(space, string, max_bytes);
 }
@@ -61,7 +53,7 @@ ssize_t uf_strnlen(struct uf_space *space, uintptr_t string, size_t max_bytes)
 int uf_populate_read(struct uf_space *space, uintptr_t address,
                      size_t len_bytes)
 {
-    int err = check(space);
+    int err = api_may_call(space);
 
     return err ? err : copy_populate(space, COPY_IN, address, len_bytes);
 }
@@ -69,7 +61,7 @@ int uf_populate_read(struct uf_space *space, uintptr_t address,
 int uf_populate_write(struct uf_space *space, uintptr_t address,
                       size_t len_bytes)
 {
-    int err = check(space);
+    int err = api_may_call(space);
 
     return err ? err : copy_populate(space, COPY_OUT, address, len_bytes);
 }

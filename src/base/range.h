@@ -98,4 +98,15 @@ static inline struct range range_clip(struct range a, struct range b)
     return r;
 }
 
+/* From the lower start to the higher end; the other one if one is empty. */
+static inline struct range range_hull(struct range a, struct range b)
+{
+    struct range r = {a.start < b.start ? a.start : b.start,
+                      a.end > b.end ? a.end : b.end};
+
+    if (range_is_empty(a))
+        return b;
+    return range_is_empty(b) ? a : r;
+}
+
 #endif

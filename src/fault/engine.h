@@ -2,9 +2,9 @@
 /*
  * engine: how first touches arrive and who answers them.
  *
- *      touching threads                   one userfaultfd        handler
- * threads ── touch ── asleep in the kernel ──►  queue of faults  ──►  T0:
- * reads, serves T1: reads next
+ *     touching threads             one userfaultfd       handler threads
+ *     touch ─► asleep in kernel ─► queue of faults  ──►  T0: reads, serves
+ *                                                        T1: reads next
  *
  * The handler threads take turns at reading: the one that holds the reader
  * token waits on the descriptor and takes a batch; it hands the token on
@@ -17,8 +17,8 @@
  * looks at whenever its wait ends; what waits there too long is refused.
  *
  * Life of an engine:
- *   engine_create ─► engine_attach / engine_detach, any number ─►
- * engine_destroy
+ *   engine_create ─► engine_attach, engine_detach, any number ─►
+ *   engine_destroy
  */
 #ifndef UF_FAULT_ENGINE_H
 #define UF_FAULT_ENGINE_H

@@ -2,12 +2,16 @@
 /*
  * fault: one first touch, from event to outcome; handle_mm_fault of ufault.
  *
- *                         ┌────────────────────────── no VMA ──────────► stale
- *   touched ─► look up ───┤
- *                         ├─ zero pager ─► install ─┬─ went in ────────►
- * installed │                         ├─ was there ──────► present └─ pager ─►
- * unlock, fill, │  not now ────────► deferred ─► (again) lock, compare ├─ range
- * changed ──► stale generation  ──┘  never ──────────► refused
+ *                       ┌─ no VMA ─────────────────────────────► stale
+ *   touched ─► look up ─┤
+ *                       ├─ zero pager ───────────┐
+ *                       └─ pager ─► unlock, fill,│
+ *                             │     lock, compare┤
+ *                             │         ▲        ├─ changed ─────► stale
+ *                   not now ──┤         │        └─► install ─┬──► installed
+ *                             ▼         │                     ├──► present
+ *                          deferred ────┘ ◄──── not now ──────┤
+ *                                                             └──► refused
  *
  * Arrows left to right are fault_resolve; deferred faults come back through it
  * from the engine's queue. Every end but `deferred` has woken the thread

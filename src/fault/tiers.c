@@ -2,8 +2,7 @@
 /*
  * Stepping down the ways to a userfaultfd:
  *
- *     userfaultfd(2)  ──refused──►  /dev/userfaultfd  ──►  USER_MODE_ONLY  ──►
- * none
+ *     userfaultfd(2) ─refused─► /dev/userfaultfd ─► USER_MODE_ONLY ─► none
  *
  * The first two are alike in what they can do; the third cannot serve touches
  * by system calls. What an errno means for the next step is resolution.h's.

@@ -229,16 +229,6 @@ static int reserve_again(struct region *region, struct range part)
     return err ? err : region_register(region, part);
 }
 
-static void note_lost(struct region *region, struct range part)
-{
-    struct range *lost = &region->lost;
-
-    if (range_is_empty(*lost))
-        *lost = part;
-    lost->start = part.start < lost->start ? part.start : lost->start;
-    lost->end = part.end > lost->end ? part.end : lost->end;
-}
-
 int region_recover(struct region *region, struct range part)
 {
     struct range lost = range_clip(part, region->lost);
@@ -254,7 +244,7 @@ int region_renew(struct region *region, struct range part)
     int err = reserve_again(region, part);
 
     if (err)
-        note_lost(region, part);
+        region->lost = range_hull(region->lost, part);
     return err;
 }
 

@@ -5,16 +5,16 @@
  *
  * Two kinds, one interface:
  *
- *   RESERVED  [base ......................... end)   one mmap, PROT_NONE,
- * NORESERVE [open RW][closed PROT_NONE ........)   registered once, as a whole
+ *   RESERVED  [base ......................... end)   one mmap, PROT_NONE and
+ *             [open RW][closed PROT_NONE ........)   NORESERVE, registered
  *     open = mprotect(RW); close = mprotect(NONE) + MADV_DONTNEED. What is not
  *     open is a SIGSEGV from the kernel, needing no code of ours. A part that
  *     the host gave a state of its own (a file, a lock, advice, a move) is
  *     reserved and registered anew when it goes (region_renew).
  *
- *   NATIVE    [start_brk ... mapped ...)  nothing   the process's own heap,
- * where the kernel would have it: open = mmap(NOREPLACE) + register; close =
- *     munmap. Nothing is reserved, so address-space limits, msync and mincore
+ *   NATIVE    [start_brk ... mapped ...)  nothing
+ *     the process's own heap, where the kernel would have it: open =
+ *     mmap(NOREPLACE) + register; close = munmap. Nothing is reserved, so address-space limits, msync and mincore
  *     above the break, and other mappings in the way mean what they natively
  *     do. For `ufault run`. Never MAP_FIXED, which would replace silently.
  */

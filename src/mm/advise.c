@@ -121,14 +121,6 @@ static int advise_flags(struct uf_space *space, const struct vma *v,
     return 0;
 }
 
-static void forget_residency(struct uf_space *space, struct range part)
-{
-    size_t dropped = resident_clear(&space->resident, part);
-
-    GAUGE_SUB(space->counters, resident, dropped);
-    COUNT_ADD(space->counters, pages_dropped, dropped);
-}
-
 /* DONTNEED: the pages go, and a fill that was begun for one is stale. */
 static int drop_contents(struct uf_space *space, struct vma *v,
                          struct range part, int advice)
@@ -138,7 +130,7 @@ static int drop_contents(struct uf_space *space, struct vma *v,
     if (err)
         return err;
     v->generation = ++space->generation;
-    forget_residency(space, part);
+    map_forget_residency(space, part);
     return 0;
 }
 
@@ -167,7 +159,7 @@ static int install_guards(struct uf_space *space, struct vma *v,
         return err;
     v->generation = ++space->generation;
     resident_set(&space->guards, part);
-    forget_residency(space, part);
+    map_forget_residency(space, part);
     return 0;
 }
 

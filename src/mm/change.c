@@ -151,6 +151,14 @@ static bool empty_out(struct uf_space *space, struct range part, uint32_t flags,
            region_drop(region, part) == 0;
 }
 
+void map_forget_residency(struct uf_space *space, struct range part)
+{
+    size_t dropped = resident_clear(&space->resident, part);
+
+    GAUGE_SUB(space->counters, resident, dropped);
+    COUNT_ADD(space->counters, pages_dropped, dropped);
+}
+
 bool map_forget_pages_locked(struct uf_space *space, struct range part,
                              uint32_t flags)
 {
@@ -159,7 +167,6 @@ bool map_forget_pages_locked(struct uf_space *space, struct range part,
                  !resident_any(&space->resident, part);
     bool guards = space->has_guards && resident_any(&space->guards, part);
     bool as_it_was = true;
-    size_t dropped;
 
     if ((flags & VMA_ON_HOST) || guards) {
         as_it_was = empty_out(space, part, flags, guards);
@@ -172,9 +179,7 @@ bool map_forget_pages_locked(struct uf_space *space, struct range part,
         resident_clear(&space->guards, part);
     if (empty)
         return as_it_was;
-    dropped = resident_clear(&space->resident, part);
-    GAUGE_SUB(space->counters, resident, dropped);
-    COUNT_ADD(space->counters, pages_dropped, dropped);
+    map_forget_residency(space, part);
     return as_it_was;
 }
 
@@ -190,12 +195,8 @@ static int close_native(struct uf_space *space, struct range range)
 {
     int err = region_close(&space->region, range);
 
-    if (!err) {
-        size_t dropped = resident_clear(&space->resident, range);
-
-        GAUGE_SUB(space->counters, resident, dropped);
-        COUNT_ADD(space->counters, pages_dropped, dropped);
-    }
+    if (!err)
+        map_forget_residency(space, range);
     return err;
 }
 

@@ -21,8 +21,7 @@ static void lose(struct uf_space *space, const struct vma *v)
     region_renew(&space->region, part);
     limits_account_locked(space, -(ssize_t)(range_len(part) / page_size()),
                           v->flags);
-    GAUGE_SUB(space->counters, resident,
-              resident_clear(&space->resident, part));
+    map_forget_residency(space, part);
     vma_set_remove(&space->vmas, part, ++space->generation);
 }
 
@@ -33,8 +32,7 @@ static void inherit_vma(struct uf_space *space, const struct vma *v)
         return;
     }
     if (v->flags & VMA_WIPEONFORK)
-        GAUGE_SUB(space->counters, resident,
-                  resident_clear(&space->resident, vma_range(v)));
+        map_forget_residency(space, vma_range(v));
     if ((v->flags & VMA_LOCK_MASK) && vma_set_reserve(&space->vmas, 2) == 0)
         map_reflag_locked(space, v, vma_range(v), v->flags & ~VMA_LOCK_MASK);
 }

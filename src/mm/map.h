@@ -113,6 +113,9 @@ void map_insert_locked(struct uf_space *space, const struct vma *what);
 void map_reflag_locked(struct uf_space *space, const struct vma *vma,
                        struct range part, uint32_t flags);
 
+/* The pages of [part) have gone: its bits, and what counts them. */
+void map_forget_residency(struct uf_space *space, struct range part);
+
 /* Makes the host's [part) of a VMA with these flags, which leaves it, as the
  * reservation is, but for its protection: empty, and without state of its own.
  * Forgets residency. False: that took a new mapping, which is closed. */

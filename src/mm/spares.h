@@ -2,9 +2,9 @@
 /*
  * spares: slab objects set aside, so that a later step cannot run out of them.
  *
- *     prepare:  spares_top_up    the only call that asks for memory and may
- * fail commit:   spares_take, spares_give settle:   spares_trim      what is
- * not worth keeping goes to the slab
+ *     prepare:  spares_top_up    the only call that asks for memory: may fail
+ *     commit:   spares_take, spares_give
+ *     settle:   spares_trim      what is not worth keeping goes to the slab
  *
  * Serves invariant 6 (prepare, host call, commit). No lock: the owner's guards.
  */

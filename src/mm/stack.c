@@ -42,12 +42,6 @@ static struct range reach_of(const struct uf_space *space, const struct vma *v)
     return reach;
 }
 
-static struct range join(struct range a, struct range b)
-{
-    return (struct range){a.start < b.start ? a.start : b.start,
-                          a.end > b.end ? a.end : b.end};
-}
-
 static struct range widen(const struct uf_space *space, struct range hull)
 {
     uintptr_t end = hull.end;
@@ -56,7 +50,7 @@ static struct range widen(const struct uf_space *space, struct range hull)
     for (v = vma_set_find(&space->vmas, hull.start); v;
          v = vma_set_next(&space->vmas, v)) {
         if (v->flags & VMA_GROWSDOWN)
-            hull = join(hull, reach_of(space, v));
+            hull = range_hull(hull, reach_of(space, v));
         if (v->start >= end)
             break;
     }
@@ -86,7 +80,7 @@ void stack_open_reach_locked(struct uf_space *space, struct range hull,
         return; /* no stack before, none now */
     /* A failure leaves memory closed that could be open, or open in no VMA,
      * where a touch finds that it may not grow: nothing is wrong for long. */
-    hull = widen(space, range_is_empty(hull) ? changed : join(hull, changed));
+    hull = widen(space, range_hull(hull, changed));
     at = hull.start;
     for (v = vma_set_find(&space->vmas, at); v;
          v = vma_set_next(&space->vmas, v)) {

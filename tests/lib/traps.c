@@ -56,3 +56,36 @@ void trap_destroy(struct uf_space *space)
     assert_int_equal(uf_space_destroy(space), 0);
     assert_int_equal(uf_trap_remove(), 0);
 }
+
+static _Thread_local volatile unsigned depth;
+
+__attribute__((noinline)) static unsigned use_stack(unsigned n)
+{
+    volatile char frame[512];
+
+    frame[0] = (char)n;
+    depth = n;
+    return n == UINT32_MAX ? 0 : use_stack(n + 1) + (unsigned)frame[0];
+}
+
+static bool overflows(void)
+{
+    depth = 0;
+    if (sigsetjmp(trap_escape, 1) == 0)
+        use_stack(0);
+    return trap_last.signo == SIGSEGV && depth > 100;
+}
+
+void *trap_overflow(void *arg)
+{
+    stack_t alt = {.ss_sp = arg, .ss_size = TRAP_ALT_BYTES};
+    uintptr_t times = 0;
+
+    if (sigaltstack(&alt, NULL) < 0)
+        return NULL;
+    for (int i = 0; i < 10; i++)
+        times += overflows();
+    alt.ss_flags = SS_DISABLE;
+    sigaltstack(&alt, NULL);
+    return (void *)times;
+}

@@ -35,4 +35,10 @@ bool trapped(uintptr_t addr, bool write);
 struct uf_space *trap_space(uf_trap_hook hook, void *data);
 void trap_destroy(struct uf_space *space);
 
+/* A thread's body: overflows its stack ten times, and leaves by the hook each
+ * time. `arg` is TRAP_ALT_BYTES for its alternate stack. Returns how often it
+ * was told of a SIGSEGV at some depth. */
+#define TRAP_ALT_BYTES ((size_t)64 << 10)
+void *trap_overflow(void *arg);
+
 #endif

@@ -186,45 +186,11 @@ static void as_the_kernel_says(void **state)
 #if !LIVE_SANITIZED /* whose idea of a stack is another */
 
 #define STACK_BYTES ((size_t)256 << 10)
-#define ALT_BYTES   ((size_t)64 << 10)
-
-static volatile unsigned depth;
-
-__attribute__((noinline)) static unsigned use_stack(unsigned n)
-{
-    volatile char frame[512];
-
-    frame[0] = (char)n;
-    depth = n;
-    return n == UINT32_MAX ? 0 : use_stack(n + 1) + (unsigned)frame[0];
-}
-
-static bool overflows(void)
-{
-    depth = 0;
-    if (sigsetjmp(trap_escape, 1) == 0)
-        use_stack(0);
-    return trap_last.signo == SIGSEGV && depth > 100;
-}
-
-static void *overflow(void *arg)
-{
-    stack_t alt = {.ss_sp = arg, .ss_size = ALT_BYTES};
-    uintptr_t times = 0;
-
-    if (sigaltstack(&alt, NULL) < 0)
-        return NULL;
-    for (int i = 0; i < 10; i++)
-        times += overflows();
-    alt.ss_flags = SS_DISABLE;
-    sigaltstack(&alt, NULL);
-    return (void *)times;
-}
 
 /* Stack and guard page lie in the space, as an embedder would have them. */
 static void a_stack_in_the_space(void **state)
 {
-    static char alt[ALT_BYTES];
+    static char alt[TRAP_ALT_BYTES];
     struct uf_space *space = trap_space(trap_note_and_leave, NULL);
     uintptr_t at = (uintptr_t)uf_mmap(space, 0, STACK_BYTES, RW, ANON, -1, 0);
     pthread_attr_t attr;
@@ -235,7 +201,7 @@ static void a_stack_in_the_space(void **state)
     assert_int_equal(uf_mprotect(space, at, page_size(), PROT_NONE), 0);
     pthread_attr_init(&attr);
     assert_int_equal(pthread_attr_setstack(&attr, (void *)at, STACK_BYTES), 0);
-    assert_int_equal(pthread_create(&thread, &attr, overflow, alt), 0);
+    assert_int_equal(pthread_create(&thread, &attr, trap_overflow, alt), 0);
     pthread_join(thread, &times);
     pthread_attr_destroy(&attr);
     assert_int_equal((uintptr_t)times, 10);

@@ -98,11 +98,9 @@ static void while_spaces_come_and_go(void **state)
 
 #if !LIVE_SANITIZED
 
-#define ALT_BYTES ((size_t)64 << 10)
-
 static bool on_alt_stack(const void *alt, const void *p)
 {
-    return (uintptr_t)p - (uintptr_t)alt < ALT_BYTES;
+    return (uintptr_t)p - (uintptr_t)alt < TRAP_ALT_BYTES;
 }
 
 static int leave_if_on_alt(void *data, struct uf_trap *trap)
@@ -110,40 +108,6 @@ static int leave_if_on_alt(void *data, struct uf_trap *trap)
     if (!on_alt_stack(data, __builtin_frame_address(0)))
         return UF_TRAP_PASS;
     return trap_note_and_leave(NULL, trap);
-}
-
-static volatile unsigned depth;
-
-__attribute__((noinline)) static unsigned use_stack(unsigned n)
-{
-    volatile char frame[512];
-
-    frame[0] = (char)n;
-    depth = n;
-    return n == UINT32_MAX ? 0 : use_stack(n + 1) + (unsigned)frame[0];
-}
-
-static bool overflows(void)
-{
-    depth = 0;
-    if (sigsetjmp(trap_escape, 1) == 0)
-        use_stack(0);
-    return trap_last.signo == SIGSEGV && depth > 100;
-}
-
-/* Its stack is the start of a space; what it grows into is another's. */
-static void *overflow(void *arg)
-{
-    stack_t alt = {.ss_sp = arg, .ss_size = ALT_BYTES};
-    uintptr_t times = 0;
-
-    if (sigaltstack(&alt, NULL) < 0)
-        return NULL;
-    for (int i = 0; i < 10; i++)
-        times += overflows();
-    alt.ss_flags = SS_DISABLE;
-    sigaltstack(&alt, NULL);
-    return (void *)times;
 }
 
 /* A guest's stack that lies in the space and overflows into nothing. */
@@ -154,7 +118,7 @@ static void a_stack_overflow(void **state)
                                  .len_bytes = (size_t)1 << 20};
     uintptr_t at = live_aligned_address();
     struct uf_space *hole, *stack;
-    void *alt = malloc(ALT_BYTES), *times = NULL;
+    void *alt = malloc(TRAP_ALT_BYTES), *times = NULL;
     pthread_attr_t attr;
     pthread_t thread;
 
@@ -170,7 +134,7 @@ static void a_stack_overflow(void **state)
     pthread_attr_init(&attr);
     assert_int_equal(
         pthread_attr_setstack(&attr, (void *)uf_space_base(stack), len), 0);
-    assert_int_equal(pthread_create(&thread, &attr, overflow, alt), 0);
+    assert_int_equal(pthread_create(&thread, &attr, trap_overflow, alt), 0);
     pthread_join(thread, &times);
     pthread_attr_destroy(&attr);
     assert_int_equal((uintptr_t)times, 10);

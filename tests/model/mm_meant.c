@@ -75,14 +75,15 @@ static bool is_touch(const struct mm_record *record)
     }
 }
 
-/* A stack of two mappings: the limit is compared with the lower one's size. */
+/* A stack that either side has as two mappings: the kernel compares the limit
+ * with the lower one's size, a space with all of it. */
 static bool is_stack_across(const struct mm_config *config,
                             const struct mm_record *kernel,
                             const struct mm_record *tested)
 {
     (void)config;
     return is_touch(kernel) && tested->stacks && kernel->stack_limited &&
-           kernel->nmaps != tested->nmaps;
+           (kernel->stack_parts || tested->stack_parts);
 }
 
 /* A touch below a stack that it may not be read or written. */

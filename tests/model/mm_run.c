@@ -111,6 +111,8 @@ static void note_maps(const struct mm_side *side, struct mm_record *record)
         const struct mm_map *map = &side->raw[i];
 
         record->stacks |= (map->flags & UF_VMA_GROWSDOWN) != 0;
+        record->stack_parts |= (map->flags & UF_VMA_GROWSDOWN) &&
+                               !is_bound(side->maps, side->nmaps, map->start);
         if (map->end > args->at && map->start < args->at + args->len)
             record->locked |= (map->flags & UF_VMA_LOCKED) != 0;
     }

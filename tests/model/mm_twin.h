@@ -169,6 +169,7 @@ struct mm_record {
     bool locked;        /* tested side: the range holds locked memory */
     bool stacks;        /* there is a mapping that grows down (tested side) */
     bool stack_limited; /* by UF_LIMIT_STACK */
+    bool stack_parts;   /* a stack is several mappings that are alike */
     uint32_t signal;    /* that a touch got */
     uint32_t wrong;     /* line of a check that failed on the side itself */
     bool skipped;       /* means nothing here; see args_fit */

@@ -14,6 +14,7 @@
  *                ufault are gone, then writes to F
  *     main-exit  main ends by pthread_exit, another thread ends the program
  */
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -204,6 +205,18 @@ static int become(void)
     return 1;
 }
 
+/* Of a process that is nobody's child here. */
+static void await_end(pid_t pid)
+{
+    struct pollfd end = {.fd = (int)syscall(SYS_pidfd_open, pid, 0),
+                         .events = POLLIN};
+
+    if (end.fd < 0)
+        return; /* it is gone */
+    poll(&end, 1, -1);
+    close(end.fd);
+}
+
 /* Waits until the one that was its grandparent, ufault or the shell, is gone:
  * then it has a new parent, and so has that one's child. */
 static int leave_daemon(const char *file)
@@ -219,8 +232,7 @@ static int leave_daemon(const char *file)
         fclose(stdin);
         fclose(stdout);
         fclose(stderr);
-        while (kill(starter, 0) == 0)
-            usleep(1000);
+        await_end(starter);
         fill(blocks, 'd');
         out = fopen(file, "w");
         fprintf(out, "daemon %ld\n", check(blocks));
