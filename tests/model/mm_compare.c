@@ -6,25 +6,11 @@
 
 #include <string.h>
 
-static bool residency_agrees(const struct mm_exchange *exchange, uint32_t i)
-{
-    const uint64_t *kernel = exchange->pages[SIDE_KERNEL][i];
-    const uint64_t *tested = exchange->pages[SIDE_TESTED][i];
-    size_t words = (exchange->config.npages + BITS - 1) / BITS;
-
-    if (exchange->config.window_pages == 1)
-        return exchange->records[SIDE_KERNEL][i].resident ==
-               exchange->records[SIDE_TESTED][i].resident;
-    for (size_t w = 0; w < words; w++)
-        if (kernel[w] & ~tested[w])
-            return false;
-    return true;
-}
-
 uint32_t mm_differ(const struct mm_exchange *exchange, uint32_t i)
 {
     const struct mm_record *k = &exchange->records[SIDE_KERNEL][i];
     const struct mm_record *t = &exchange->records[SIDE_TESTED][i];
+    uint64_t pages[SPACE_PAGES / BITS];
     uint32_t differ = 0;
 
     if (k->result != t->result || k->signal != t->signal ||
@@ -34,7 +20,7 @@ uint32_t mm_differ(const struct mm_exchange *exchange, uint32_t i)
         differ |= ASPECT_SEEN;
     if (k->brk != t->brk || k->maps != t->maps)
         differ |= ASPECT_MAPS;
-    if (!residency_agrees(exchange, i))
+    if (mm_pages_differ(exchange, i, pages) > 0)
         differ |= ASPECT_RESIDENT;
     if (k->contents != t->contents)
         differ |= ASPECT_CONTENTS;
@@ -43,7 +29,14 @@ uint32_t mm_differ(const struct mm_exchange *exchange, uint32_t i)
     if (memcmp(k->gauges, t->gauges, sizeof(k->gauges)) != 0)
         differ |= ASPECT_GAUGES;
     if (differ || k->args.kind == MM_MREMAP)
-        differ = mm_meant(&exchange->config, k, t, differ);
+        differ = mm_meant(
+            &(struct mm_case){
+                .config = &exchange->config,
+                .kernel = k,
+                .tested = t,
+                .reclaimed = differ && mm_reclaimed(exchange, i, differ),
+            },
+            differ);
     return differ;
 }
 

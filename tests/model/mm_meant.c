@@ -16,9 +16,7 @@
 struct meant {
     const char *name;
     uint32_t aspects; /* that are not compared */
-    bool (*applies)(const struct mm_config *config,
-                    const struct mm_record *kernel,
-                    const struct mm_record *tested);
+    bool (*applies)(const struct mm_case *c);
     const char *reason;
 };
 
@@ -27,38 +25,28 @@ static bool failed(const struct mm_record *record)
     return (int64_t)record->result < 0 && (int64_t)record->result > -4096;
 }
 
-static bool is_hugetlb(const struct mm_config *config,
-                       const struct mm_record *kernel,
-                       const struct mm_record *tested)
+static bool is_hugetlb(const struct mm_case *c)
 {
-    (void)config;
-    return kernel->args.kind == MM_MMAP && (kernel->args.flags & MAP_HUGETLB) &&
-           failed(kernel) && failed(tested);
+    return c->kernel->args.kind == MM_MMAP &&
+           (c->kernel->args.flags & MAP_HUGETLB) && failed(c->kernel) &&
+           failed(c->tested);
 }
 
-static bool is_collapse(const struct mm_config *config,
-                        const struct mm_record *kernel,
-                        const struct mm_record *tested)
+static bool is_collapse(const struct mm_case *c)
 {
-    (void)config;
-    (void)tested;
-    return kernel->args.kind == MM_MADVISE &&
-           kernel->args.flags == MM_MADV_COLLAPSE && kernel->args.len > 0;
+    return c->kernel->args.kind == MM_MADVISE &&
+           c->kernel->args.flags == MM_MADV_COLLAPSE && c->kernel->args.len > 0;
 }
 
 /* What the kernel sees as two mappings, mremap cannot treat as one; nor does
  * mprotect find the start of both for PROT_GROWSDOWN, and it changes one and
  * stops at the other for a limit that both together exceed; mlockall goes on
  * with the second after a page of the first that cannot be had. */
-static bool is_across(const struct mm_config *config,
-                      const struct mm_record *kernel,
-                      const struct mm_record *tested)
+static bool is_across(const struct mm_case *c)
 {
-    (void)config;
-    (void)tested;
-    return kernel->torn && (kernel->args.kind == MM_MREMAP ||
-                            kernel->args.kind == MM_MPROTECT ||
-                            kernel->args.kind == MM_MLOCKALL);
+    return c->kernel->torn && (c->kernel->args.kind == MM_MREMAP ||
+                               c->kernel->args.kind == MM_MPROTECT ||
+                               c->kernel->args.kind == MM_MLOCKALL);
 }
 
 static bool is_touch(const struct mm_record *record)
@@ -77,123 +65,94 @@ static bool is_touch(const struct mm_record *record)
 
 /* A stack that either side has as two mappings: the kernel compares the limit
  * with the lower one's size, a space with all of it. */
-static bool is_stack_across(const struct mm_config *config,
-                            const struct mm_record *kernel,
-                            const struct mm_record *tested)
+static bool is_stack_across(const struct mm_case *c)
 {
-    (void)config;
-    return is_touch(kernel) && tested->stacks && kernel->stack_limited &&
-           (kernel->stack_parts || tested->stack_parts);
+    return is_touch(c->kernel) && c->tested->stacks &&
+           c->kernel->stack_limited &&
+           (c->kernel->stack_parts || c->tested->stack_parts);
 }
 
 /* A touch below a stack that it may not be read or written. */
-static bool is_vain_growth(const struct mm_config *config,
-                           const struct mm_record *kernel,
-                           const struct mm_record *tested)
+static bool is_vain_growth(const struct mm_case *c)
 {
     bool by_hand =
-        kernel->args.kind == MM_READ || kernel->args.kind == MM_WRITE;
+        c->kernel->args.kind == MM_READ || c->kernel->args.kind == MM_WRITE;
 
-    (void)config;
-    return is_touch(kernel) && tested->stacks && kernel->maps != tested->maps &&
-           kernel->result == tested->result &&
+    return is_touch(c->kernel) && c->tested->stacks &&
+           c->kernel->maps != c->tested->maps &&
+           c->kernel->result == c->tested->result &&
            (!by_hand ||
-            (kernel->signal == SIGSEGV && tested->signal == SIGSEGV));
+            (c->kernel->signal == SIGSEGV && c->tested->signal == SIGSEGV));
 }
 
-static bool is_half_unlocked(const struct mm_config *config,
-                             const struct mm_record *kernel,
-                             const struct mm_record *tested)
+static bool is_half_unlocked(const struct mm_case *c)
 {
-    (void)config;
-    return kernel->args.kind == MM_MREMAP && tested->locked &&
-           (kernel->args.flags & 4) && kernel->result != (uint64_t)-EINVAL;
+    return c->kernel->args.kind == MM_MREMAP && c->tested->locked &&
+           (c->kernel->args.flags & 4) &&
+           c->kernel->result != (uint64_t)-EINVAL;
 }
 
-static bool is_poison(const struct mm_config *config,
-                      const struct mm_record *kernel,
-                      const struct mm_record *tested)
+static bool is_poison(const struct mm_case *c)
 {
-    (void)config;
-    (void)tested;
-    return kernel->args.kind == MM_MADVISE &&
-           (kernel->args.flags == MM_MADV_HWPOISON ||
-            kernel->args.flags == MM_MADV_SOFT_OFFLINE);
+    return c->kernel->args.kind == MM_MADVISE &&
+           (c->kernel->args.flags == MM_MADV_HWPOISON ||
+            c->kernel->args.flags == MM_MADV_SOFT_OFFLINE);
 }
 
-static bool is_child_with_stacks(const struct mm_config *config,
-                                 const struct mm_record *kernel,
-                                 const struct mm_record *tested)
+static bool is_child_with_stacks(const struct mm_case *c)
 {
-    (void)config;
-    return kernel->args.kind == MM_FORK && tested->stacks;
+    return c->kernel->args.kind == MM_FORK && c->tested->stacks;
 }
 
-static bool is_wrapping_lock(const struct mm_config *config,
-                             const struct mm_record *kernel,
-                             const struct mm_record *tested)
+static bool is_wrapping_lock(const struct mm_case *c)
 {
-    const struct mm_args *args = &kernel->args;
+    const struct mm_args *args = &c->kernel->args;
 
-    (void)config;
     return (args->kind == MM_MLOCK || args->kind == MM_MLOCK2) &&
-           args->len > UINT64_MAX / 2 && failed(kernel) && failed(tested);
+           args->len > UINT64_MAX / 2 && failed(c->kernel) && failed(c->tested);
 }
 
 /* thp_get_unmapped_area, as ext4 and others have it. */
-static bool is_aligned_file(const struct mm_config *config,
-                            const struct mm_record *kernel,
-                            const struct mm_record *tested)
+static bool is_aligned_file(const struct mm_case *c)
 {
-    (void)config;
-    return kernel->args.kind == MM_MMAP && kernel->args.file == FILE_DISK &&
-           kernel->args.len >= (uint64_t)2 << 20 && !failed(kernel) &&
-           !failed(tested);
+    return c->kernel->args.kind == MM_MMAP &&
+           c->kernel->args.file == FILE_DISK &&
+           c->kernel->args.len >= (uint64_t)2 << 20 && !failed(c->kernel) &&
+           !failed(c->tested);
 }
 
-static bool is_pageout(const struct mm_config *config,
-                       const struct mm_record *kernel,
-                       const struct mm_record *tested)
+static bool is_pageout(const struct mm_case *c)
 {
-    (void)config;
-    return kernel->args.kind == MM_MADVISE &&
-           kernel->args.flags == MM_MADV_PAGEOUT &&
-           kernel->result == tested->result;
+    return c->kernel->args.kind == MM_MADVISE &&
+           c->kernel->args.flags == MM_MADV_PAGEOUT &&
+           c->kernel->result == c->tested->result;
 }
 
-static bool is_at_the_top(const struct mm_config *config,
-                          const struct mm_record *kernel,
-                          const struct mm_record *tested)
+static bool is_at_the_top(const struct mm_case *c)
 {
-    (void)config;
-    (void)tested;
-    return kernel->args.kind == MM_MMAP && kernel->args.at > (uintptr_t)-4096 &&
-           failed(kernel) && failed(tested);
+    return c->kernel->args.kind == MM_MMAP &&
+           c->kernel->args.at > (uintptr_t)-4096 && failed(c->kernel) &&
+           failed(c->tested);
 }
 
-static bool has_window(const struct mm_config *config,
-                       const struct mm_record *kernel,
-                       const struct mm_record *tested)
+static bool has_window(const struct mm_case *c)
 {
-    (void)tested;
-    return config->window_pages != 1 && kernel->args.kind == MM_MINCORE;
+    return c->config->window_pages != 1 && c->kernel->args.kind == MM_MINCORE;
 }
 
-static bool has_threads(const struct mm_config *config,
-                        const struct mm_record *kernel,
-                        const struct mm_record *tested)
+static bool has_threads(const struct mm_case *c)
 {
-    (void)kernel;
-    (void)tested;
-    return config->nthreads > 0;
+    return c->config->nthreads > 0;
 }
 
-static bool threads_look(const struct mm_config *config,
-                         const struct mm_record *kernel,
-                         const struct mm_record *tested)
+static bool threads_look(const struct mm_case *c)
 {
-    (void)tested;
-    return config->nthreads > 0 && kernel->args.kind == MM_MINCORE;
+    return c->config->nthreads > 0 && c->kernel->args.kind == MM_MINCORE;
+}
+
+static bool by_reclaim(const struct mm_case *c)
+{
+    return c->reclaimed;
 }
 
 static const struct meant table[] = {
@@ -225,8 +184,12 @@ static const struct meant table[] = {
      "places all files alike"},
     {"pageout", ASPECT_ALL | REST_OF_RUN, is_pageout,
      "what MADV_FREE gave up, PAGEOUT takes if the host has put the page on "
-     "its "
-     "lists by now"},
+     "its lists by now"},
+    {"reclaim", ASPECT_RESIDENT | ASPECT_CONTENTS | ASPECT_SEEN | REST_OF_RUN,
+     by_reclaim,
+     "the host takes what MADV_FREE gave up, and clean pages of a file on "
+     "disk, "
+     "whenever it is short of memory (mm_reclaim.c)"},
     {"at the top", ASPECT_RESULT, is_at_the_top,
      "the kernel takes a fixed address of the last page for an error number"},
     {"collapse", ASPECT_ALL | REST_OF_RUN, is_collapse,
@@ -240,15 +203,12 @@ static const struct meant table[] = {
     {"threads", ASPECT_SEEN, threads_look, "the same, seen by mincore"},
 };
 
-uint32_t mm_meant(const struct mm_config *config,
-                  const struct mm_record *kernel,
-                  const struct mm_record *tested, uint32_t differ)
+uint32_t mm_meant(const struct mm_case *c, uint32_t differ)
 {
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
         const struct meant *meant = &table[i];
 
-        if ((!differ && !(meant->aspects & ALWAYS)) ||
-            !meant->applies(config, kernel, tested))
+        if ((!differ && !(meant->aspects & ALWAYS)) || !meant->applies(c))
             continue;
         if (meant->aspects & REST_OF_RUN)
             return REST_OF_RUN;

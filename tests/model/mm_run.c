@@ -280,6 +280,7 @@ static int begin(struct mm_side *side, struct mm_exchange *exchange)
     side->config = exchange->config;
     side->base = side->arena + side->config.offset_pages * page_size();
     side->end = side->base + side->config.npages * page_size();
+    exchange->base = side->base;
     side->maps = maps;
     side->raw = raw;
     side->nmaps = side->nraw = 0;

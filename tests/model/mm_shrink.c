@@ -210,6 +210,27 @@ static void print_all(FILE *out, struct mm_pair *pair)
         print_record(out, exchange, (enum mm_side_id)id, last);
 }
 
+/* Which pages one side has and the other has not. */
+static void print_pages(FILE *out, const struct mm_exchange *exchange,
+                        uint32_t at)
+{
+    uint64_t bits[SPACE_PAGES / BITS];
+
+    if (mm_pages_differ(exchange, at, bits) == 0)
+        return;
+    fprintf(out, "# pages that one side has:");
+    for (uint32_t page = 0; page < exchange->config.npages; page++) {
+        uint64_t bit = (uint64_t)1 << page % BITS;
+
+        if (bits[page / BITS] & bit)
+            fprintf(out, " %u %s", page,
+                    exchange->pages[SIDE_KERNEL][at][page / BITS] & bit
+                        ? "kernel"
+                        : "tested");
+    }
+    fprintf(out, "\n");
+}
+
 /* Before it is run again, and may not happen again. */
 static void print_first(FILE *out, struct mm_pair *pair)
 {
@@ -222,6 +243,7 @@ static void print_first(FILE *out, struct mm_pair *pair)
             at);
     mm_op_print(out, &exchange->ops[at]);
     print_differ(out, mm_differ(exchange, at));
+    print_pages(out, exchange, at);
 }
 
 void mm_report(struct mm_pair *pair, const char *path)

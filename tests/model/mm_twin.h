@@ -185,6 +185,7 @@ struct mm_exchange {
     uint64_t seed; /* the run's, for messages and the touching threads */
     uint32_t nops;
     uint32_t dump_at; /* operation after which a side tells all */
+    uintptr_t base;   /* of the space, on both sides */
     _Atomic uint32_t done[SIDES];
     _Atomic uint32_t running[SIDES]; /* threads touch while this is set */
     _Atomic uint64_t touches[SIDES]; /* by threads */
@@ -366,12 +367,28 @@ enum mm_aspect {
     REST_OF_RUN = 128 /* nothing from here on */
 };
 
+/* One operation, as both sides saw it. */
+struct mm_case {
+    const struct mm_config *config;
+    const struct mm_record *kernel;
+    const struct mm_record *tested;
+    bool reclaimed; /* mm_reclaimed */
+};
+
 /* What is left of `differ`, aspects in which the records differ: what is not
  * meant. REST_OF_RUN: this difference is meant, and what follows from it. */
-uint32_t mm_meant(const struct mm_config *config,
-                  const struct mm_record *kernel,
-                  const struct mm_record *tested, uint32_t differ);
+uint32_t mm_meant(const struct mm_case *c, uint32_t differ);
 void mm_meant_print(FILE *out);
+
+/* ---------------------------------------------------------- mm_reclaim.c -- */
+
+/* Pages in which the sides' residency differs after operation i. */
+uint32_t mm_pages_differ(const struct mm_exchange *exchange, uint32_t i,
+                         uint64_t *ret_bits);
+/* Whether the host may be the cause of all that `differ` names: it reclaims
+ * pages when it likes. */
+bool mm_reclaimed(const struct mm_exchange *exchange, uint32_t i,
+                  uint32_t differ);
 
 /* ---------------------------------------------------------- mm_compare.c -- */
 
