@@ -51,6 +51,17 @@ uintptr_t map_run_end(const struct uf_space *space, const struct vma *v)
     return v->end;
 }
 
+const struct vma *map_run_start(const struct uf_space *space,
+                                const struct vma *v)
+{
+    const struct vma *prev;
+
+    while ((prev = vma_set_prev(&space->vmas, v)) != NULL &&
+           prev->end == v->start && vma_are_alike(prev, v))
+        v = prev;
+    return v;
+}
+
 bool map_may_split(const struct uf_space *space, const struct vma *vma,
                    struct range part)
 {

@@ -90,6 +90,9 @@ size_t map_count_pages(const struct uf_space *space, struct range range);
 /* The end of the mapping that *v is part of, as a program would tell: with its
  * neighbours that are alike (vma_are_alike). */
 uintptr_t map_run_end(const struct uf_space *space, const struct vma *v);
+/* The first of them. */
+const struct vma *map_run_start(const struct uf_space *space,
+                                const struct vma *v);
 
 /* True if cutting `part` out of vma (or giving it other flags) stays within the
  * limit of mappings. */

@@ -96,17 +96,6 @@ static int protect_range(struct uf_space *space, struct range range,
     return 0;
 }
 
-/* Where map_run_end's mapping begins. */
-static uintptr_t run_start(const struct uf_space *space, const struct vma *v)
-{
-    const struct vma *prev;
-
-    while ((prev = vma_set_prev(&space->vmas, v)) != NULL &&
-           prev->end == v->start && vma_are_alike(prev, v))
-        v = prev;
-    return v->start;
-}
-
 /* From where, for PROT_GROWSDOWN: the start of the stack that is met. */
 static int find_start(const struct uf_space *space, struct range *range,
                       int grows)
@@ -116,7 +105,7 @@ static int find_start(const struct uf_space *space, struct range *range,
     if (!v)
         return -ENOMEM;
     if (grows & PROT_GROWSDOWN) {
-        range->start = run_start(space, v);
+        range->start = map_run_start(space, v)->start;
         return (v->flags & VMA_GROWSDOWN) ? 0 : -EINVAL;
     }
     if (v->start > range->start)

@@ -42,12 +42,22 @@ static struct range reach_of(const struct uf_space *space, const struct vma *v)
     return reach;
 }
 
+/* The first mapping whose reach depends on what is in the range: the one right
+ * below it is all of a stack now, or no longer. */
+static const struct vma *first_concerned(const struct uf_space *space,
+                                         struct range range)
+{
+    const struct vma *v = vma_set_find(&space->vmas, range.start - 1);
+
+    return v && v->start < range.start ? map_run_start(space, v) : v;
+}
+
 static struct range widen(const struct uf_space *space, struct range hull)
 {
     uintptr_t end = hull.end;
     const struct vma *v;
 
-    for (v = vma_set_find(&space->vmas, hull.start); v;
+    for (v = first_concerned(space, hull); v;
          v = vma_set_next(&space->vmas, v)) {
         if (v->flags & VMA_GROWSDOWN)
             hull = range_hull(hull, reach_of(space, v));

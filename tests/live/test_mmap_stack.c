@@ -145,6 +145,32 @@ static void the_stack_limit_stops_growth_with_sigsegv(void **state)
     on_all_sides(limits_body);
 }
 
+/* What is left of a stack counts, once its end is cut off or made another
+ * mapping. */
+static void cut_body(struct side *s)
+{
+    struct rlimit before;
+    uintptr_t p;
+
+    assert_int_equal(getrlimit(RLIMIT_STACK, &before), 0);
+    p = make_stack(s);
+    set_stack_limit(s, (NTOP - 1) * page_size());
+    assert_int_equal(touch(s, TOP - 1), SIGSEGV);
+    assert_int_equal(side_munmap(s, p + 2 * page_size(), page_size()), 0);
+    assert_int_equal(touch(s, TOP - 1), 0);
+    assert_int_equal(side_mprotect(s, p + page_size(), page_size(), PROT_READ),
+                     0);
+    assert_int_equal(touch(s, TOP - (NTOP - 2)), 0);
+    assert_int_equal(touch(s, TOP - NTOP), SIGSEGV);
+    assert_int_equal(setrlimit(RLIMIT_STACK, &before), 0);
+}
+
+static void a_stack_that_is_cut_may_grow_again(void **state)
+{
+    (void)state;
+    on_all_sides(cut_body);
+}
+
 /* Other limits stop it too. */
 static void address_space_and_lock_limits_stop_growth(void **state)
 {
@@ -370,6 +396,7 @@ int main(void)
         cmocka_unit_test(a_touch_below_a_stack_makes_it_grow),
         cmocka_unit_test(growth_is_counted),
         cmocka_unit_test(the_stack_limit_stops_growth_with_sigsegv),
+        cmocka_unit_test(a_stack_that_is_cut_may_grow_again),
         cmocka_unit_test(address_space_and_lock_limits_stop_growth),
         cmocka_unit_test(a_gap_stays_above_a_mapping_that_can_be_touched),
         cmocka_unit_test(no_gap_is_kept_above_a_mapping_that_cannot_be_touched),

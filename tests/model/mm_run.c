@@ -126,10 +126,13 @@ static void note_maps(const struct mm_side *side, struct mm_record *record)
 static bool reaches_in_from_below(const struct mm_side *side, uintptr_t at,
                                   uint64_t len)
 {
-    uint64_t up = align_up(len + page_size(), page_size());
+    uint64_t up = align_up(len, page_size());
 
-    return at < side->base && up >= len && at + up >= at &&
-           at + up > side->base;
+    if (at >= side->base || up < len || at + up < at)
+        return false;
+    /* Where it counts from the start of the page at which it begins. */
+    up += page_size();
+    return at + up < at || at + up > side->base;
 }
 
 static bool mremap_fits(const struct mm_side *side, const struct mm_args *args)
