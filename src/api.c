@@ -11,6 +11,7 @@
 
 #include "base/check.h"
 #include "fault/engine.h"
+#include "fault/streams.h"
 #include "fault/trap_table.h"
 #include "host/caps.h"
 #include "mm/advice.h"
@@ -64,6 +65,11 @@ int uf_engine_destroy(struct uf_engine *engine)
 enum uf_tier uf_engine_tier(const struct uf_engine *engine)
 {
     return engine_is_live(engine) ? engine->uffd.tier : UF_TIER_NONE;
+}
+
+enum uf_engine_kind uf_engine_kind_of(const struct uf_engine *engine)
+{
+    return engine_is_live(engine) ? engine_kind(engine) : UF_ENGINE_THREAD;
 }
 
 const char *uf_tier_name(enum uf_tier tier)
@@ -123,6 +129,7 @@ static int create_on(const struct uf_space_opts *opts, struct uf_engine *engine,
 int uf_space_create(const struct uf_space_opts *opts,
                     struct uf_space **ret_space)
 {
+    struct uf_engine_opts engine_opts = {.size = sizeof(engine_opts)};
     struct uf_engine *own = NULL;
     int err = space_opts_check(opts);
 
@@ -132,7 +139,8 @@ int uf_space_create(const struct uf_space_opts *opts,
         return engine_is_live(opts->engine)
                    ? create_on(opts, opts->engine, ret_space)
                    : -EINVAL;
-    err = uf_engine_create(NULL, &own);
+    engine_opts.kind = opts->engine_kind;
+    err = uf_engine_create(&engine_opts, &own);
     if (err)
         return err;
     err = create_on(opts, own, ret_space);
@@ -158,6 +166,7 @@ int uf_space_destroy(struct uf_space *space)
         engine_detach(space);
     else
         space_await_unpinned(space); /* a signal handler may look at it */
+    streams_destroy(&space->streams);
     space_destroy(space);
     return own ? engine_destroy(own) : 0;
 }

@@ -16,8 +16,7 @@
 #include "run/protocol.h"
 #include "ufault/ufault.h"
 
-#define WINDOW_DEFAULT 64
-#define WINDOW_MAX     512
+#define WINDOW_MAX 512
 
 #define MAPPING_MIN         ((uint64_t)1 << 20)
 #define MAPPING_DEFAULT_MIN ((uint64_t)64 << 30)
@@ -28,7 +27,7 @@ static const char help[] =
     "Runs PROGRAM with its brk heap served by ufault: every first touch of a\n"
     "heap page is answered in user space. At its end a report goes to stderr.\n"
     "\n"
-    "    --window N      pages brought in by one fault, 1 to 512 (64)\n"
+    "    --window N      pages brought in by one fault, 1 to 512 (it adapts)\n"
     "    --limit SIZE    data limit, as `ulimit -d`: K, M, G, T are powers of\n"
     "                    1024; beyond it malloc returns NULL\n"
     "    --mmap          serve anonymous private mappings, too\n"
@@ -225,9 +224,7 @@ int run_options_parse(int argc, char **argv, struct run_options *ret)
     char name[] = "ufault run";
     int option, status = -1;
 
-    *ret = (struct run_options){.window_pages = WINDOW_DEFAULT,
-                                .limit_bytes = UF_UNLIMITED,
-                                .follow = true};
+    *ret = (struct run_options){.limit_bytes = UF_UNLIMITED, .follow = true};
     argv[0] = name; /* for getopt's messages */
     /* The "+": what follows PROGRAM is PROGRAM's. */
     while (status < 0 &&

@@ -92,8 +92,10 @@ static void print_processes_line(const struct run_report *r, FILE *to)
     fprintf(to, "processes served    %" PRIu64, t->nserved);
     if (t->nunserved > 0)
         fprintf(to, ", %" PRIu64 " could not be", t->nunserved);
-    fprintf(to, "  (userfaultfd by %s, %" PRIu32 " pages a fault)\n", r->tier,
-            r->options->window_pages);
+    fprintf(to, "  (userfaultfd by %s", r->tier);
+    if (r->options->window_pages > 0)
+        fprintf(to, ", %" PRIu32 " pages a fault", r->options->window_pages);
+    fprintf(to, ")\n");
 }
 
 static void print_breaks(const struct uf_stats *s, FILE *to)

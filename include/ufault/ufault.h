@@ -115,6 +115,23 @@ enum uf_tier {
 
 #define UF_CPU_ANY (-1)
 
+/* How faults arrive. */
+enum uf_engine_kind {
+    /* At handler threads. Touches by system calls are served too, where the
+     * tier allows. */
+    UF_ENGINE_THREAD,
+    /* As SIGBUS on the touching thread, which answers its own fault: no thread
+     * switch, about half the time. A system call that touches an absent page
+     * gets EFAULT (or does less than was asked): uf_populate first, or
+     * uf_copy_in and uf_copy_out. The engine installs the handler of
+     * ufault/trap.h, which chains. Memory with a pager or hooks is served by
+     * handler threads, for which the touching thread waits. */
+    UF_ENGINE_SIGNAL,
+    /* SIGNAL where system calls' touches are not served anyway (tier
+     * UF_TIER_USER_MODE), else THREAD. */
+    UF_ENGINE_AUTO
+};
+
 struct uf_engine_opts {
     size_t size;
     /* Handler threads; 0 means 1. With a pager that has a fill there are
@@ -130,6 +147,7 @@ struct uf_engine_opts {
      * a pager, no memory) is tried again before it is refused with SIGBUS;
      * 0 means 10,000. */
     uint32_t defer_limit_ms;
+    uint32_t kind; /* enum uf_engine_kind */
 };
 
 /*
@@ -138,7 +156,7 @@ struct uf_engine_opts {
  *
  * Returns 0 or
  *   -EINVAL  ret_engine is NULL; opts->size is unknown; nhandlers over 64;
- *            the tier or the CPU does not exist
+ *            the tier, the kind or the CPU does not exist
  *   -EPERM   userfaultfd is refused to this process (uf_probe says why)
  *   -ENOSYS  the kernel has no userfaultfd
  *   -ENOTSUP the kernel's userfaultfd lacks what is needed
@@ -160,6 +178,8 @@ int uf_engine_destroy(struct uf_engine *engine);
 
 /* Which tier the engine got. */
 enum uf_tier uf_engine_tier(const struct uf_engine *engine);
+/* UF_ENGINE_THREAD or UF_ENGINE_SIGNAL. */
+enum uf_engine_kind uf_engine_kind_of(const struct uf_engine *engine);
 /* "system call", "/dev/userfaultfd", "user mode only" or "none". */
 const char *uf_tier_name(enum uf_tier tier);
 
@@ -206,10 +226,14 @@ struct uf_space_opts {
     struct uf_pager *heap_pager;
     uint32_t flags; /* UF_SPACE_* */
     enum uf_fork fork;
-    /* Pages brought in by one fault, around the touched one: 1 to 512;
-     * 0 means 64. */
+    /* Pages brought in by one fault, around the touched one: 1 to 512. 0 means
+     * a window that adapts to each thread: one page for a touch that continues
+     * nothing (16 where that costs no memory or comes from a pager), twice as
+     * many as last time, up to 2 MiB, for one that goes on up, down or at equal
+     * distances. */
     uint32_t window_pages;
-    uint32_t reserved; /* 0 */
+    /* enum uf_engine_kind, for an engine of its own (engine is NULL). */
+    uint32_t engine_kind;
     /* Limits as setrlimit's RLIMIT_DATA and RLIMIT_AS, over this space alone,
      * in bytes; 0 means UF_UNLIMITED (uf_space_set_limit can set 0). */
     uint64_t limit_data;

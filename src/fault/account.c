@@ -65,6 +65,31 @@ static void call_fault_hook(struct uf_space *space, const struct fault *fault,
     space->config.on_fault(space->config.hook_data, &event);
 }
 
+void fault_receive(struct uf_space *space, struct fault *fault)
+{
+    struct counters *c = space->counters;
+
+    fault->serial = space->serial;
+    COUNT(c, faults);
+    COUNT_ADD(c, pending, 1);
+    if (fault->flags & UF_FAULT_WRITE)
+        COUNT(c, faults_write);
+    else
+        COUNT(c, faults_read);
+}
+
+bool fault_answer_self_touch(struct self_touch *touch, struct uf_space *space,
+                             uintptr_t addr)
+{
+    if (!fault_release_self_touch(touch, space, addr))
+        return false;
+    COUNT(space->counters, self_touches);
+    COUNT(space->counters, refused);
+    GAUGE_SUB(space->counters, pending, 1);
+    fault_settle(space);
+    return true;
+}
+
 void fault_count(struct uf_space *space, const struct fault *fault,
                  struct fault_result *result)
 {

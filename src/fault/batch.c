@@ -65,21 +65,6 @@ static void note_present(struct handler *handler, const struct fault *fault,
     handler->last_present_tid = present ? fault->tid : 0;
 }
 
-/* Counts a fault as received; once, however often it is put off. */
-static void count_received(struct uf_space *space, struct fault *fault)
-{
-    struct counters *c = space->counters;
-
-    fault->serial = space->serial;
-
-    COUNT(c, faults);
-    COUNT_ADD(c, pending, 1);
-    if (fault->flags & UF_FAULT_WRITE)
-        COUNT(c, faults_write);
-    else
-        COUNT(c, faults_read);
-}
-
 /* A fault that was put off, whose space has been destroyed since; this one only
  * lies at its address. */
 static bool is_orphan(const struct uf_space *space, const struct fault *fault)
@@ -117,7 +102,7 @@ static bool fold(struct uf_space *space, struct batch *batch, int from,
         if (is_orphan(space, fault))
             continue;
         if (!batch->deferred)
-            count_received(space, fault);
+            fault_receive(space, fault);
         batch->results[i] = (struct fault_result){.outcome = UF_OUTCOME_FOLDED};
         fault_count(space, fault, &batch->results[i]);
         batch->fate[i] = FOLDED;
@@ -203,7 +188,7 @@ static void hand_on(struct uf_engine *engine, struct batch *batch, int next,
         batch->fate[i] = DEALT_WITH;
         any = true;
         if (!batch->deferred)
-            count_received(space, fault);
+            fault_receive(space, fault);
         if (!deferred_put(&engine->deferred, fault, fault->received_ns))
             send_back(engine, space, fault);
         space_unpin(space);
@@ -244,14 +229,10 @@ static void answer_self_touch(struct handler *handler, struct handler *toucher,
     uintptr_t start = align_down(fault->addr, page_size());
     struct range page = {start, start + page_size()};
 
-    if (!fault_release_self_touch(&toucher->self_touch, space, fault->addr)) {
+    if (!fault_answer_self_touch(&toucher->self_touch, space, fault->addr)) {
         put_off(handler->engine, space, fault, SELF_TOUCH_RETRY_NS);
         return;
     }
-    COUNT(space->counters, self_touches);
-    COUNT(space->counters, refused);
-    GAUGE_SUB(space->counters, pending, 1);
-    fault_settle(space);
     install_wake(space->region.uffd, page);
 }
 
@@ -262,7 +243,7 @@ static void serve(struct handler *handler, struct uf_space *space,
     struct handler *toucher = engine_find_handler(fault->tid);
 
     if (!batch->deferred)
-        count_received(space, fault);
+        fault_receive(space, fault);
     if (toucher)
         answer_self_touch(handler, toucher, space, fault);
     else if (fault_runs_user_code(space))

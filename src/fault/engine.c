@@ -10,6 +10,8 @@
 #include "base/check.h"
 #include "base/slab.h"
 #include "fault/install.h"
+#include "fault/trap.h"
+#include "host/uffd_signal.h"
 #include "pager/pager.h"
 
 static struct slab_cache engines =
@@ -21,7 +23,7 @@ static int opts_check(const struct uf_engine_opts *opts)
 {
     if (opts->size != sizeof(*opts) || opts->nhandlers > ENGINE_HANDLERS_MAX ||
         opts->tier_plus_one > UF_TIER_USER_MODE + 1 ||
-        opts->tier_plus_one == UF_TIER_NONE + 1)
+        opts->tier_plus_one == UF_TIER_NONE + 1 || opts->kind > UF_ENGINE_AUTO)
         return -EINVAL;
     /* Asking how many there are opens a file: only when it matters. */
     if (opts->cpu_plus_one > 1 &&
@@ -80,6 +82,8 @@ static void engine_free(struct uf_engine *engine)
         close(engine->stop_fd);
     if (engine->uffd.ops)
         uffd_close(&engine->uffd);
+    if (engine->signals)
+        trap_remove();
     free_index(engine);
     deferred_destroy(&engine->deferred);
     lock_destroy(&engine->reader);
@@ -91,16 +95,24 @@ static void engine_free(struct uf_engine *engine)
 /* Takes over *uffd, also when it fails. */
 static int engine_start(struct uf_engine *engine, const struct uffd *uffd)
 {
-    int err;
+    int err = 0;
 
     engine->uffd = *uffd;
     engine->uffd.hold_wakes = true;
+    if (uffd_signal_is(uffd)) {
+        err = trap_install();
+        if (err)
+            return err;
+        engine->signals = true;
+    }
     engine->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (engine->stop_fd < 0)
         return -errno;
     engine_register(engine);
     atomic_store(&engine->magic, ENGINE_MAGIC);
-    err = engine_start_handlers(engine, engine->opts.nhandlers);
+    /* The touching threads serve themselves until there is a pager. */
+    if (!engine->signals)
+        err = engine_start_handlers(engine, engine->opts.nhandlers);
     if (err) {
         atomic_store(&engine->magic, 0);
         engine_stop_handlers(engine);
@@ -132,6 +144,18 @@ int engine_create_on(const struct uf_engine_opts *opts, const struct uffd *uffd,
     return 0;
 }
 
+/* The descriptor; of the kind that AUTO comes to. */
+static int open_uffd(const struct uf_engine_opts *o, struct uffd *ret)
+{
+    enum uf_engine_kind kind = (enum uf_engine_kind)o->kind;
+    int err = engine_open_uffd(o->tier_plus_one, kind, ret);
+
+    if (err || kind != UF_ENGINE_AUTO || ret->tier != UF_TIER_USER_MODE)
+        return err;
+    uffd_close(ret);
+    return engine_open_uffd(o->tier_plus_one, UF_ENGINE_SIGNAL, ret);
+}
+
 int engine_create(const struct uf_engine_opts *opts,
                   struct uf_engine **ret_engine)
 {
@@ -141,10 +165,15 @@ int engine_create(const struct uf_engine_opts *opts,
 
     if (err)
         return err;
-    err = engine_open_uffd(o.tier_plus_one, &uffd);
+    err = open_uffd(&o, &uffd);
     if (err)
         return err;
     return engine_create_on(&o, &uffd, ret_engine);
+}
+
+enum uf_engine_kind engine_kind(const struct uf_engine *engine)
+{
+    return engine->signals ? UF_ENGINE_SIGNAL : UF_ENGINE_THREAD;
 }
 
 bool engine_is_live(const struct uf_engine *engine)
@@ -281,6 +310,10 @@ int engine_attach(struct uf_engine *engine, struct uf_space *space)
         err = engine_give_buffers(engine);
     if (!err && fault_runs_user_code(space))
         err = engine_start_handlers(engine, 2);
+    if (err)
+        return err;
+    if (engine->signals && !space->refused.words)
+        err = resident_init(&space->refused, space->resident.range);
     if (err)
         return err;
     lock_take(&engine->lock);

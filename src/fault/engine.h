@@ -64,6 +64,7 @@ struct uf_engine {
     struct uffd uffd;
     int stop_fd;        /* eventfd: ends the reader's wait */
     atomic_bool nudged; /* stop_fd was written for the queue's sake */
+    bool signals;       /* UF_ENGINE_SIGNAL: trap_install is ours to undo */
     bool private_fds;   /* descriptors are not in the forked child's table */
     /* No thread serves it and none will: the descriptor failed, or this is a
      * forked child. */
@@ -125,6 +126,9 @@ struct uf_space *engine_pin_next_space(struct uf_engine *engine,
 
 bool engine_is_live(const struct uf_engine *engine);
 
+/* How its faults arrive; never UF_ENGINE_AUTO. */
+enum uf_engine_kind engine_kind(const struct uf_engine *engine);
+
 /* -------------------------------------------------- engine_thread.c -- */
 
 /* Has the reader look around: at the queue, at the near handler. */
@@ -132,6 +136,16 @@ void engine_nudge_reader(struct uf_engine *engine);
 
 /* The life of a handler thread, until the engine stops or breaks. */
 void engine_read_and_serve(struct handler *handler);
+
+/* -------------------------------------------------- engine_signal.c -- */
+
+/*
+ * In a signal handler: the calling thread touched addr, and the kernel has no
+ * page for it. True: it has one now, or is to look again. False: the touch is
+ * not for the engine to answer, or was refused.
+ * Requires: the space is pinned; the interrupted code holds no lock of ours.
+ */
+bool engine_serve_signal(struct uf_space *space, uintptr_t addr, bool write);
 
 /* ------------------------------------------------------- handlers.c -- */
 
@@ -169,7 +183,8 @@ void engine_forget_handlers(void);
 
 /* Opens the best descriptor there is, or the tier asked for. 0 or -errno as
  * uf_engine_create documents. */
-int engine_open_uffd(uint32_t tier_plus_one, struct uffd *ret);
+int engine_open_uffd(uint32_t tier_plus_one, enum uf_engine_kind kind,
+                     struct uffd *ret);
 
 /* ---------------------------------------------------------- fork.c -- */
 

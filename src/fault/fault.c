@@ -124,6 +124,8 @@ static struct fault_result refuse(struct uf_space *space,
         return ended(fault, UF_OUTCOME_STALE, 0);
     }
     atomic_store(&space->has_refused, true);
+    if (space->refused.words)
+        resident_set(&space->refused, page);
     r = install_refusal(space->region.uffd, page);
     if (r.verdict == INSTALL_REFUSED)
         region_forbid(&space->region, page);
@@ -234,17 +236,55 @@ static struct fault_result conclude(struct uf_space *space,
 /* What look-up found, good without the lock. */
 struct found {
     struct range window;
+    int64_t stride; /* more pages are wanted, this far apart: */
+    uint32_t count; /* with the touched one; 1: none */
+    struct range vma;
     struct uf_pager *pager; /* one reference if it is not the zero pager */
     uint64_t offset;        /* of window.start */
     uint64_t generation;
 };
 
+/* Pages for a touch that continues nothing. A write may be one of many that are
+ * spread thin; a page of zeros that is read takes no memory, and a pager's
+ * bytes come in pieces anyway. 0: MADV_RANDOM, never more than one. */
+static uint32_t pages_of_new(const struct vma *vma, const struct fault *fault)
+{
+    if (vma->flags & VMA_RAND_READ)
+        return 0;
+    if (vma->flags & VMA_SEQ_READ)
+        return 64;
+    return (fault->flags & UF_FAULT_WRITE) && vma->pager->is_zero ? 1 : 16;
+}
+
+static void choose_window(struct uf_space *space, const struct fault *fault,
+                          const struct vma *vma, struct found *ret)
+{
+    struct window_policy policy = {.pages = space->config.window_pages,
+                                   .origin = space->resident.range.start};
+    struct window_touch touch = {.addr = fault->addr,
+                                 .origin = space->resident.range.start,
+                                 .tid = fault->tid,
+                                 .pages_new = pages_of_new(vma, fault)};
+    struct window window;
+
+    ret->vma = vma_range(vma);
+    if (policy.pages == 0) {
+        window =
+            window_adapt(&space->streams, &touch, ret->vma, &space->resident);
+        ret->window = window.range;
+        ret->stride = window.stride;
+        ret->count = window.count;
+        return;
+    }
+    ret->window =
+        window_choose(&policy, fault->addr, ret->vma, &space->resident);
+    ret->count = 1;
+}
+
 /* Looks the touch up. False if nothing is mapped there. */
 static bool look_up_locked(struct uf_space *space, const struct fault *fault,
                            struct found *ret)
 {
-    struct window_policy policy = {.pages = space->config.window_pages,
-                                   .origin = space->resident.range.start};
     struct vma *vma;
 
     if (atomic_load(&space->dying))
@@ -252,8 +292,7 @@ static bool look_up_locked(struct uf_space *space, const struct fault *fault,
     vma = vma_set_lookup(&space->vmas, fault->addr);
     if (!vma || (vma->flags & VMA_HOST))
         return false;
-    ret->window =
-        window_choose(&policy, fault->addr, vma_range(vma), &space->resident);
+    choose_window(space, fault, vma, ret);
     if (space->has_guards) {
         if (resident_test(&space->guards, fault->addr))
             return false;
@@ -417,6 +456,36 @@ static struct fault_result resolve_by_pager(struct uf_space *space,
     return refuse(space, fault, err);
 }
 
+/* The other pages of a strided stream. What cannot be had is left to its own
+ * touch. */
+static void install_strided_locked(struct uf_space *space,
+                                   const struct fault *fault,
+                                   const struct found *found,
+                                   struct install_result *sum)
+{
+    struct fault other = *fault;
+
+    for (uint32_t i = 1; i < found->count; i++) {
+        uintptr_t page = align_down(fault->addr, page_size()) +
+                         (uintptr_t)(found->stride * (int64_t)i);
+        struct range part = {page, page + page_size()};
+        struct install_result r;
+
+        if (!range_covers(found->vma, part) || part.end < part.start ||
+            resident_test(&space->resident, page) ||
+            (space->has_guards && resident_test(&space->guards, page)))
+            return;
+        other.addr = page;
+        r = install_locked(space, &other, part, NULL);
+        if (r.verdict != INSTALL_DONE)
+            return;
+        sum->npages += r.npages;
+        /* Wakes whoever touched one of them meanwhile, and some in between for
+         * nothing. */
+        sum->wake = range_hull(sum->wake, r.wake);
+    }
+}
+
 struct fault_result fault_resolve(struct uf_space *space,
                                   struct fault_server *server,
                                   const struct fault *fault)
@@ -434,6 +503,8 @@ struct fault_result fault_resolve(struct uf_space *space,
     if (found.pager->is_zero) {
         unsettle(space);
         installed = install_locked(space, fault, found.window, NULL);
+        if (found.count > 1 && installed.verdict == INSTALL_DONE)
+            install_strided_locked(space, fault, &found, &installed);
         rwlock_release(&space->map_lock);
         return conclude(space, server, fault, found.window, &installed);
     }

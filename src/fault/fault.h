@@ -94,6 +94,9 @@ struct fault_result fault_resolve(struct uf_space *space,
                                   struct fault_server *server,
                                   const struct fault *fault);
 
+/* Counts a fault as received; once, however often it is put off. */
+void fault_receive(struct uf_space *space, struct fault *fault);
+
 /* Counts a fault that has reached its end. */
 void fault_count(struct uf_space *space, const struct fault *fault,
                  struct fault_result *result);
@@ -124,6 +127,10 @@ bool fault_runs_user_code(const struct uf_space *space);
  */
 bool fault_release_self_touch(struct self_touch *touch, struct uf_space *space,
                               uintptr_t addr);
+
+/* The same, and counted; the page is the caller's to wake. */
+bool fault_answer_self_touch(struct self_touch *touch, struct uf_space *space,
+                             uintptr_t addr);
 
 /*
  * After code that is not ours: if it touched a space (true), takes back the

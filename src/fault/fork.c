@@ -151,7 +151,8 @@ static void forget_parent(struct uf_engine *engine)
 static int restart(struct uf_engine *engine)
 {
     unsigned nhandlers = engine->opts.nhandlers;
-    int err = engine_open_uffd(engine->opts.tier_plus_one, &engine->uffd);
+    int err = engine_open_uffd(engine->opts.tier_plus_one, engine_kind(engine),
+                               &engine->uffd);
 
     if (err)
         return err;

@@ -143,6 +143,10 @@ static int start_thread(struct handler *handler)
     int err;
 
     sigfillset(&all);
+    /* Raised by an access these two end the process if they are blocked, and
+     * under a signal engine the handler answers them. */
+    sigdelset(&all, SIGBUS);
+    sigdelset(&all, SIGSEGV);
     pthread_attr_init(&attr);
     set_stack(&attr);
     pthread_sigmask(SIG_SETMASK, &all, &before);

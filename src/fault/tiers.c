@@ -13,6 +13,7 @@
 
 #include "fault/resolution.h"
 #include "host/uffd_abi.h"
+#include "host/uffd_signal.h"
 
 #define FEATURES_WANTED                                                        \
     (UFFD_FEATURE_THREAD_ID | UFFD_FEATURE_EXACT_ADDRESS | UFFD_FEATURE_POISON)
@@ -45,15 +46,15 @@ static int documented(int err)
     }
 }
 
-int engine_open_uffd(uint32_t tier_plus_one, struct uffd *ret)
+static int open_tiers(uint32_t tier_plus_one, uint64_t wanted, struct uffd *ret)
 {
     int first_err = 0;
 
     if (tier_plus_one > 0)
         return documented(
-            uffd_init(ret, (enum uf_tier)(tier_plus_one - 1), FEATURES_WANTED));
+            uffd_init(ret, (enum uf_tier)(tier_plus_one - 1), wanted));
     for (size_t i = 0; i < sizeof(tiers) / sizeof(tiers[0]); i++) {
-        int err = uffd_init(ret, tiers[i], FEATURES_WANTED);
+        int err = uffd_init(ret, tiers[i], wanted);
 
         if (err == 0)
             return 0;
@@ -63,4 +64,20 @@ int engine_open_uffd(uint32_t tier_plus_one, struct uffd *ret)
             return documented(err);
     }
     return documented(first_err);
+}
+
+int engine_open_uffd(uint32_t tier_plus_one, enum uf_engine_kind kind,
+                     struct uffd *ret)
+{
+    int err;
+
+    if (kind != UF_ENGINE_SIGNAL)
+        return open_tiers(tier_plus_one, FEATURES_WANTED, ret);
+    err = open_tiers(tier_plus_one, FEATURES_WANTED | UFFD_FEATURE_SIGBUS, ret);
+    if (err)
+        return err;
+    err = uffd_signal_init(ret);
+    if (err)
+        uffd_close(ret);
+    return documented(err);
 }

@@ -11,6 +11,7 @@
 #include <ucontext.h>
 #include <unistd.h>
 
+#include "fault/engine.h"
 #include "fault/trap_table.h"
 #include "host/context.h"
 
@@ -163,6 +164,19 @@ static int tell(const struct trap_place *place, int code, siginfo_t *info,
     return place->hook(place->data, &trap);
 }
 
+/* The engine of the space answers its faults by signal, and has answered. */
+static bool serves(struct uf_space *space, const siginfo_t *info,
+                   const void *context)
+{
+    uintptr_t addr = (uintptr_t)info->si_addr;
+
+    /* Unknown kinds are taken for writes: that is never wrong, if dearer. */
+    return info->si_signo == SIGBUS &&
+           engine_serve_signal(space, addr,
+                               context_access(context, addr) !=
+                                   UF_TRAP_ACCESS_READ);
+}
+
 /* An access to a space. Nothing of ours is held while a hook runs: it may not
  * come back. */
 static void on_access(const struct trap_place *place, siginfo_t *info,
@@ -170,8 +184,11 @@ static void on_access(const struct trap_place *place, siginfo_t *info,
 {
     int code = true_code(place, info);
     siginfo_t corrected = *info;
+    bool served = serves(place->space, info, context);
 
     space_unpin(place->space);
+    if (served)
+        return;
     if (place->hook && tell(place, code, info, context) == UF_TRAP_RESUME)
         return;
     if (code != UF_TRAP_CODE_UNKNOWN)

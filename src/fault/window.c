@@ -52,3 +52,38 @@ struct range window_choose(const struct window_policy *policy, uintptr_t addr,
     CHECK(range_len(window) <= policy->pages * page_size());
     return window;
 }
+
+/* 2 MiB, whatever the page. */
+static uint32_t pages_max(void)
+{
+    size_t pages = ((size_t)2 << 20) / page_size();
+
+    return pages < WINDOW_PAGES_MAX ? (uint32_t)pages : WINDOW_PAGES_MAX;
+}
+
+struct window window_adapt(streams_t *streams, const struct window_touch *touch,
+                           struct range vma, const struct resident *resident)
+{
+    uintptr_t page = align_down(touch->addr, page_size());
+    struct range alone = {page, page + page_size()}, wanted;
+    struct stream_touch noted = {
+        .tid = touch->tid,
+        .page = (page - touch->origin) / page_size(),
+        .pages_max = pages_max(),
+        .pages_new = touch->pages_new,
+    };
+    struct stream_wish wish;
+
+    if (touch->pages_new == 0)
+        return (struct window){.range = alone, .count = 1};
+    wish = streams_note(streams, &noted);
+    wanted.start = touch->origin + wish.first * page_size();
+    wanted.end = touch->origin + wish.end * page_size();
+    wanted = range_clip(wanted, vma);
+    CHECK(range_contains(wanted, touch->addr));
+    return (struct window){
+        .range = resident_hole(resident, page, wanted),
+        .stride = wish.stride * (int64_t)page_size(),
+        .count = wish.count,
+    };
+}

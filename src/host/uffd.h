@@ -31,6 +31,7 @@ struct uffd_fault {
 };
 
 struct uffd;
+struct uffd_box;
 
 struct uffd_ops {
     /* Faults into `faults`, at most `max`; the number, or -errno (-EAGAIN:
@@ -58,7 +59,8 @@ struct uffd {
     /* Copy, zeropage and poison wake nobody: the caller does so by `wake` when
      * it has counted what it did. */
     bool hold_wakes;
-    void *fake; /* a test's own */
+    struct uffd_box *box; /* uffd_signal.h; NULL: faults are messages */
+    void *fake;           /* a test's own */
 };
 
 /*

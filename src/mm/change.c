@@ -188,6 +188,8 @@ bool map_forget_pages_locked(struct uf_space *space, struct range part,
     }
     if (guards)
         resident_clear(&space->guards, part);
+    if (space->refused.words)
+        resident_clear(&space->refused, part);
     if (empty)
         return as_it_was;
     map_forget_residency(space, part);

@@ -45,8 +45,8 @@ static bool fork_policy_is_sound(const struct uf_space_opts *opts)
 
 int space_opts_check(const struct uf_space_opts *opts)
 {
-    if (!opts || opts->size != sizeof(*opts) || opts->reserved != 0 ||
-        opts->window_pages > 512 ||
+    if (!opts || opts->size != sizeof(*opts) ||
+        opts->engine_kind > UF_ENGINE_AUTO || opts->window_pages > 512 ||
         (opts->flags & ~(UF_SPACE_LOCKED | UF_SPACE_BOTTOM_UP)) != 0)
         return -EINVAL;
     if (!range_opts_are_sound(opts) || !fork_policy_is_sound(opts))
@@ -73,7 +73,7 @@ static void set_config(struct uf_space *space, const struct uf_space_opts *opts)
         pager_ref(opts->heap_pager ? opts->heap_pager : pager_zero());
     atomic_store(&space->has_pagers, space->heap_pager != pager_zero());
     space->config = (struct space_config){
-        .window_pages = opts->window_pages ? opts->window_pages : 64,
+        .window_pages = opts->window_pages,
         .flags = opts->flags,
         .fork = resolved_fork(opts, space->heap_pager),
         .zero_only = opts->fork == UF_FORK_ZERO,
@@ -242,6 +242,8 @@ void space_destroy(struct uf_space *space)
     resident_destroy(&space->resident);
     if (space->has_guards)
         resident_destroy(&space->guards);
+    if (space->refused.words)
+        resident_destroy(&space->refused);
     slab_free(&counter_blocks, space->own_counters);
     pager_unref(space->heap_pager);
     slab_free(&spaces, space);

@@ -60,6 +60,8 @@ struct vm_pages {
     size_t locked;
 };
 
+struct stream_slot;
+
 struct uf_space {
     _Atomic uint32_t magic;
     struct space_config config;
@@ -92,13 +94,18 @@ struct uf_space {
 
     struct resident resident; /* set under the shared, cleared under the
                                  exclusive map lock */
-    struct resident guards;   /* pages with a guard marker (MADV_GUARD_INSTALL):
-                                 no install may go over them */
+    /* Refused pages, where the kernel does not say of a touch that it was
+     * refused before (UF_ENGINE_SIGNAL); no words if not in use. Set under the
+     * shared lock. */
+    struct resident refused;
+    struct resident guards; /* pages with a guard marker (MADV_GUARD_INSTALL):
+                               no install may go over them */
     struct counters *counters;
     struct counters *own_counters; /* NULL if the caller supplied them */
     struct thread_table threads;
 
     /* The fault layer's; mm only carries them. */
+    struct stream_slot *_Atomic streams; /* fault/streams.h; NULL until used */
     struct uf_engine *engine;     /* NULL in a forked child without one */
     struct uf_engine *own_engine; /* made for this space alone, or NULL */
     uint64_t serial;              /* of this attachment, never used again */

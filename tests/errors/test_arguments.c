@@ -112,7 +112,7 @@ static void options_that_nobody_knows(void **state)
             refuse_opts(&opts);
     }
     opts = good_opts();
-    opts.reserved = 1;
+    opts.engine_kind = UF_ENGINE_AUTO + 1;
     refuse_opts(&opts);
     opts = good_opts();
     opts.fork = (enum uf_fork)(UF_FORK_ENGINE + 1);

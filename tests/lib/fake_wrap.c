@@ -119,7 +119,7 @@ static const struct uffd_ops wrap_ops = {
 int fake_wrap_init(struct fake_wrap *wrap)
 {
     fake_script_init(&wrap->script);
-    return engine_open_uffd(0, &wrap->real);
+    return engine_open_uffd(0, UF_ENGINE_THREAD, &wrap->real);
 }
 
 struct uffd fake_wrap_handle(struct fake_wrap *wrap)

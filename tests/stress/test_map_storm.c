@@ -112,7 +112,7 @@ static struct uf_engine *make_engine(void)
     struct uf_engine *engine;
     struct uffd uffd;
 
-    assert_int_equal(engine_open_uffd(0, &uffd), 0);
+    assert_int_equal(engine_open_uffd(0, UF_ENGINE_THREAD, &uffd), 0);
     uffd.hold_wakes = true;
     real = slow = *uffd.ops;
     slow.copy = slow_copy;

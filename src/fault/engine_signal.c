@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The signal engine: the touching thread answers its own fault.
+ *
+ *     touch ─► SIGBUS ─► trap.c: whose address? ─► engine_serve_signal
+ *        ▲                                            │ zeros: fault_resolve,
+ * here └──── return from the handler ◄──────────────┤ │ a pager, hooks: handed
+ * to a └ handler thread, and waited for
+ *
+ * No thread switch: the kernel builds a signal frame, one ioctl installs the
+ * page, the access is made again. The locks that fault_resolve takes are not
+ * made for signal handlers; they are sound here because the interrupted
+ * instruction touched managed memory, and no code of ours does that under a
+ * lock (invariant 3). Nothing is allocated but from the slab, nothing printed.
+ *
+ * Foreign code is not run here: what a pager or a hook calls may be anything
+ * but async-signal-safe, and may want the lock that the thread was interrupted
+ * under.
+ */
+#include "fault/engine.h"
+
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "host/uffd_abi.h"
+#include "host/uffd_signal.h"
+
+#define NS_PER_MS 1000000ull
+
+/* The last fault of this thread that found its page there: the same once more
+ * means that looking again does not help. */
+static __thread uintptr_t last_present;
+
+static void pause_ns(uint64_t ns)
+{
+    struct timespec ts = {(time_t)(ns / 1000000000u), (long)(ns % 1000000000u)};
+
+    nanosleep(&ts, NULL);
+}
+
+static bool was_refused(struct uf_space *space, uintptr_t addr)
+{
+    return space->refused.words && resident_test(&space->refused, addr);
+}
+
+/* To its end, in this thread. */
+static bool serve_now(struct uf_space *space, struct fault *fault)
+{
+    struct fault_server server = {
+        .defer_limit_ns = space->engine->opts.defer_limit_ms * NS_PER_MS,
+    };
+    struct fault_result result;
+
+    fault_receive(space, fault);
+    fault->attempts = last_present == fault->addr;
+    for (;;) {
+        result = fault_resolve(space, &server, fault);
+        if (result.outcome != UF_OUTCOME_DEFERRED)
+            break;
+        if (fault->deferred_ns == 0)
+            fault->deferred_ns = fault_clock_ns();
+        fault->attempts++;
+        pause_ns(result.retry_ns);
+    }
+    last_present = result.outcome == UF_OUTCOME_PRESENT ? fault->addr : 0;
+    fault_count(space, fault, &result);
+    fault_settle(space);
+    return result.outcome != UF_OUTCOME_REFUSED;
+}
+
+static void hand_over(struct uf_space *space, const struct fault *fault)
+{
+    struct uffd_fault message = {
+        .addr = fault->addr,
+        .flags =
+            (fault->flags & UF_FAULT_WRITE) ? UFFD_PAGEFAULT_FLAG_WRITE : 0,
+        .tid = fault->tid,
+    };
+
+    uffd_signal_hand_over(space->region.uffd, &message);
+}
+
+/* A handler thread touched a space from foreign code. */
+static bool serve_handler(struct handler *handler, struct uf_space *space,
+                          struct fault *fault)
+{
+    fault_receive(space, fault);
+    while (!fault_answer_self_touch(&handler->self_touch, space, fault->addr))
+        pause_ns(NS_PER_MS);
+    return true;
+}
+
+bool engine_serve_signal(struct uf_space *space, uintptr_t addr, bool write)
+{
+    struct fault fault = {
+        .addr = addr,
+        .flags = write ? UF_FAULT_WRITE : 0,
+        .tid = (pid_t)syscall(SYS_gettid),
+        .received_ns = fault_clock_ns(),
+    };
+    struct uf_engine *engine = space->engine;
+    struct handler *handler;
+
+    if (!engine || !engine->signals || was_refused(space, addr))
+        return false;
+    handler = engine_find_handler(fault.tid);
+    if (handler)
+        return serve_handler(handler, space, &fault);
+    if (!fault_runs_user_code(space))
+        return serve_now(space, &fault);
+    hand_over(space, &fault);
+    return true;
+}
