@@ -102,11 +102,14 @@ static bool is_torn(const struct mm_side *side, const struct mm_args *args)
     return false;
 }
 
-/* What there is, as far as a side's list says without a deep look. */
-static void note_maps(const struct mm_side *side, struct mm_record *record)
+/* What there is, as far as a side's list says without a deep look; where the
+ * limit of stacks may matter, with one. */
+static void note_maps(struct mm_side *side, struct mm_record *record)
 {
     const struct mm_args *args = &record->args;
 
+    if (stack_limited && side->list_flags(side, side->raw, (int)side->nraw) < 0)
+        record->wrong = __LINE__;
     for (uint32_t i = 0; i < side->nraw; i++) {
         const struct mm_map *map = &side->raw[i];
 

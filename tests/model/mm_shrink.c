@@ -244,6 +244,8 @@ static void print_first(FILE *out, struct mm_pair *pair)
     mm_op_print(out, &exchange->ops[at]);
     print_differ(out, mm_differ(exchange, at));
     print_pages(out, exchange, at);
+    for (int id = 0; id < SIDES; id++)
+        print_record(out, exchange, (enum mm_side_id)id, at);
 }
 
 void mm_report(struct mm_pair *pair, const char *path)
