@@ -135,7 +135,7 @@ intptr_t map_place_locked(const struct uf_space *space, uintptr_t addr,
     want.end = want.start + len_bytes;
     if (want.start != 0 && want.end > want.start && hint_is_free(space, want))
         return (intptr_t)want.start;
-    if (plain && addr == 0 && is_aligned(len_bytes, huge_bytes()))
+    if (plain && want.start == 0 && is_aligned(len_bytes, huge_bytes()))
         found = search_aligned(space, len_bytes);
     return found > 0 ? found : search(space, len_bytes);
 }
