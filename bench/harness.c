@@ -2,11 +2,13 @@
 /* See harness.h. */
 #include "harness.h"
 
+#include <math.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -50,6 +52,16 @@ double bench_percentile(double *values, size_t n, double percent)
     return values[i < n ? i : n - 1];
 }
 
+double bench_median(const struct sample *samples, size_t n, size_t member)
+{
+    double values[BENCH_REPS_MAX];
+
+    for (size_t i = 0; i < n; i++)
+        memcpy(&values[i], (const char *)&samples[i] + member,
+               sizeof(values[i]));
+    return bench_percentile(values, n, 50);
+}
+
 void bench_bind(int cpu)
 {
     cpu_set_t set;
@@ -61,126 +73,184 @@ void bench_bind(int cpu)
     sched_setaffinity(0, sizeof(set), &set);
 }
 
-/* All turns of a row. */
-struct turns {
-    double ratio[BENCH_REPS_MAX], cpu_ratio[BENCH_REPS_MAX];
-    double ours[BENCH_REPS_MAX], theirs[BENCH_REPS_MAX];
-    double p50[BENCH_REPS_MAX], p99[BENCH_REPS_MAX];
-    size_t n;
-};
-
-static bool take_turn(const struct row *row, struct turns *t)
+bool bench_in_child(bool (*work)(const struct row *row, struct sample *ret),
+                    const struct row *row, struct sample *ret)
 {
-    struct sample ours = {0}, theirs = {.wall_us = 1, .cpu_us = 1};
+    int fds[2];
+    pid_t pid;
+    ssize_t n;
 
-    if (row->theirs && !row->theirs(row, &theirs))
+    fflush(stdout);
+    if (pipe(fds) < 0)
         return false;
-    if (!row->ours(row, &ours))
+    pid = fork();
+    if (pid == 0) {
+        n = work(row, ret) ? write(fds[1], ret, sizeof(*ret)) : 0;
+        fflush(stdout);
+        _exit(n != (ssize_t)sizeof(*ret));
+    }
+    close(fds[1]);
+    n = pid < 0 ? 0 : read(fds[0], ret, sizeof(*ret));
+    close(fds[0]);
+    if (pid > 0)
+        waitpid(pid, NULL, 0);
+    return n == (ssize_t)sizeof(*ret);
+}
+
+double bench_resident_kib(void)
+{
+    unsigned long total, resident;
+    FILE *f = fopen("/proc/self/statm", "r");
+    int n = f ? fscanf(f, "%lu %lu", &total, &resident) : 0;
+
+    if (f)
+        fclose(f);
+    return n == 2 ? (double)resident * (double)sysconf(_SC_PAGESIZE) / 1024 : 0;
+}
+
+size_t bench_judged(const struct row *row)
+{
+    return row->judge == BY_P50   ? offsetof(struct sample, p50_us)
+           : row->judge == BY_CPU ? offsetof(struct sample, cpu_us)
+                                  : offsetof(struct sample, wall_us);
+}
+
+static double divide(double ours, double theirs)
+{
+    return theirs > 0 ? ours / theirs : 0;
+}
+
+static bool take_turn(struct result *r, unsigned turn)
+{
+    const struct row *row = r->row;
+    struct sample *ours = &r->ours[r->n], *theirs = &r->theirs[r->n];
+    size_t member = bench_judged(row);
+
+    *ours = (struct sample){0};
+    *theirs = row->theirs ? *ours : (struct sample){1, 1, 1, 1, 1};
+    if (row->theirs && turn % 2 == 0 && !row->theirs(row, theirs))
         return false;
-    t->ours[t->n] = ours.wall_us;
-    t->theirs[t->n] = row->theirs ? theirs.wall_us : 0;
-    t->ratio[t->n] = ours.wall_us / theirs.wall_us;
-    t->cpu_ratio[t->n] = theirs.cpu_us > 0 ? ours.cpu_us / theirs.cpu_us : 0;
-    t->p50[t->n] = ours.p50_us;
-    t->p99[t->n] = ours.p99_us;
-    t->n++;
+    if (!row->ours(row, ours))
+        return false;
+    if (row->theirs && turn % 2 != 0 && !row->theirs(row, theirs))
+        return false;
+    r->ratio[r->n] =
+        divide(bench_median(ours, 1, member), bench_median(theirs, 1, member));
+    r->n++;
     return true;
 }
 
-static void print_head(void)
+/* One warm-up turn, then the counted ones. */
+static bool measure(struct result *r, unsigned reps)
 {
-    printf("%-44s %-8s %-10s %7s %15s %9s %9s %6s %6s\n", "work", "engine",
-           "baseline", "ratio", "min..max", "ours us", "base us", "reach",
-           "met");
+    if (!take_turn(r, 0))
+        return false;
+    r->n = 0;
+    while (r->n < reps)
+        if (!take_turn(r, (unsigned)r->n))
+            return false;
+    r->ratio_median =
+        divide(bench_median(r->ours, r->n, bench_judged(r->row)),
+               bench_median(r->theirs, r->n, bench_judged(r->row)));
+    return true;
 }
 
-static void print_row(const struct row *row, struct turns *t, double ratio)
+static bool is_in(const struct row *row, const char *group)
 {
-    char spread[32];
-
-    snprintf(spread, sizeof(spread), "%.2f..%.2f",
-             bench_percentile(t->ratio, t->n, 0),
-             bench_percentile(t->ratio, t->n, 100));
-    printf("%-44s %-8s %-10s %7.2f %15s %9.2f %9.2f", row->work, row->engine,
-           row->baseline, ratio, spread, bench_percentile(t->ours, t->n, 50),
-           bench_percentile(t->theirs, t->n, 50));
-    if (row->reach > 0)
-        printf(" %6.2f %6s\n", row->reach,
-               ratio <= row->reach ? "yes" : "MISS");
-    else
-        printf(" %6s %6s\n", "-", "-");
-    fflush(stdout);
+    return row->summary == MEASURED && row->group &&
+           strcmp(row->group, group) == 0;
 }
 
-static void json_row(FILE *json, const struct row *row, struct turns *t,
-                     double ratio, bool first)
+static double combine(enum summary how, double a, double b)
 {
-    fprintf(json,
-            "%s\n {\"work\":\"%s\",\"engine\":\"%s\",\"baseline\":\"%s\","
-            "\"unit\":\"%s\",\"ratio_median\":%.4f,\"ratio_min\":%.4f,"
-            "\"ratio_max\":%.4f,\"ours_us\":%.4f,\"baseline_us\":%.4f,"
-            "\"cpu_ratio\":%.4f,\"p50_us\":%.3f,\"p99_us\":%.3f,"
-            "\"reach\":%.3f,\"met\":%s}",
-            first ? "" : ",", row->work, row->engine, row->baseline, row->unit,
-            ratio, bench_percentile(t->ratio, t->n, 0),
-            bench_percentile(t->ratio, t->n, 100),
-            bench_percentile(t->ours, t->n, 50),
-            bench_percentile(t->theirs, t->n, 50),
-            bench_percentile(t->cpu_ratio, t->n, 50),
-            bench_percentile(t->p50, t->n, 50),
-            bench_percentile(t->p99, t->n, 50), row->reach,
-            row->reach <= 0       ? "null"
-            : ratio <= row->reach ? "true"
-                                  : "false");
+    return how == GEOMETRIC_MEAN ? a + log(b) : b < a ? b : a;
+}
+
+/* Turn by turn, and of the medians. False: not all of the group were run. */
+static bool summarize(struct result *r, const struct result *results, size_t n,
+                      size_t nmembers)
+{
+    enum summary how = r->row->summary;
+    double start = how == GEOMETRIC_MEAN ? 0 : HUGE_VAL, found = 0;
+
+    r->n = BENCH_REPS_MAX;
+    r->ratio_median = start;
+    for (size_t i = 0; i < BENCH_REPS_MAX; i++)
+        r->ratio[i] = start;
+    for (size_t i = 0; i < n; i++) {
+        const struct result *of = &results[i];
+
+        if (!is_in(of->row, r->row->group))
+            continue;
+        found++;
+        r->n = of->n < r->n ? of->n : r->n;
+        r->ratio_median = combine(how, r->ratio_median, of->ratio_median);
+        for (size_t t = 0; t < r->n; t++)
+            r->ratio[t] = combine(how, r->ratio[t], of->ratio[t]);
+    }
+    if (how == GEOMETRIC_MEAN && found > 0) {
+        r->ratio_median = exp(r->ratio_median / found);
+        for (size_t t = 0; t < r->n; t++)
+            r->ratio[t] = exp(r->ratio[t] / found);
+    }
+    return found > 0 && found >= (double)nmembers;
+}
+
+/* See row.or_engine. */
+static double reach_of(const struct row *row, const struct result *results,
+                       size_t n)
+{
+    double reach = row->reach;
+
+    for (size_t i = 0; row->or_engine && i < n; i++)
+        if (strcmp(results[i].row->work, row->work) == 0 &&
+            strcmp(results[i].row->engine, row->or_engine) == 0 &&
+            results[i].ratio_median > reach)
+            reach = results[i].ratio_median;
+    return reach;
 }
 
 static bool is_wanted(const struct row *row, const char *only)
 {
-    return !only || strstr(row->work, only) || strstr(row->engine, only);
-}
-
-/* One warm-up turn, then the counted ones. */
-static bool measure(const struct row *row, unsigned reps, struct turns *t)
-{
-    t->n = 0;
-    if (!take_turn(row, t))
-        return false;
-    t->n = 0;
-    while (t->n < reps)
-        if (!take_turn(row, t))
-            return false;
-    return true;
+    return !only || strstr(row->work, only) || strstr(row->engine, only) ||
+           strstr(row->baseline, only);
 }
 
 int bench_run(const struct row *rows, size_t nrows,
               const struct bench_opts *opts)
 {
+    static struct result results[BENCH_ROWS_MAX];
     FILE *json = opts->json ? fopen(opts->json, "w") : NULL;
-    static struct turns turns;
-    bool first = true;
+    size_t n = 0;
 
     if (opts->json && !json) {
         perror(opts->json);
         return 1;
     }
-    if (json)
-        fprintf(json, "[");
-    print_head();
-    for (size_t i = 0; i < nrows; i++) {
-        double ratio;
+    report_head();
+    for (size_t i = 0; i < nrows && n < BENCH_ROWS_MAX; i++) {
+        struct result *r = &results[n];
+        size_t nmembers = 0;
 
-        if (!is_wanted(&rows[i], opts->only) ||
-            !measure(&rows[i], opts->reps, &turns))
+        if (!is_wanted(&rows[i], opts->only))
             continue;
-        ratio = bench_percentile(turns.ratio, turns.n, 50);
-        print_row(&rows[i], &turns, ratio);
-        if (json)
-            json_row(json, &rows[i], &turns, ratio, first);
-        first = false;
+        r->row = &rows[i];
+        for (size_t j = 0; rows[i].group && j < nrows; j++)
+            nmembers += is_in(&rows[j], rows[i].group);
+        if (!(rows[i].summary ? summarize(r, results, n, nmembers)
+                              : measure(r, opts->reps))) {
+            printf("# %s (%s): not measured\n", rows[i].work, rows[i].engine);
+            continue;
+        }
+        r->reach = reach_of(r->row, results, n);
+        report_row(r);
+        n++;
     }
-    if (json) {
-        fprintf(json, "\n]\n");
-        fclose(json);
+    if (json)
+        report_json(json, results, n);
+    if (json && fclose(json) != 0) {
+        perror(opts->json);
+        return 1;
     }
-    return first;
+    return n == 0;
 }

@@ -1,231 +1,203 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * First touches: a write to every page of a fresh heap, against the same on
- * fresh anonymous memory of the kernel (4 KiB pages, transparent huge pages
- * off). Toucher and handler are bound to one CPU, which is what the reach of
- * these rows is about: what the fault path costs without waking another CPU.
- */
+/* See touch.h. */
+#include "touch.h"
+
+#include <pthread.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include <fcntl.h>
-#include <linux/userfaultfd.h>
-#include <poll.h>
-#include <pthread.h>
-#include <sys/ioctl.h>
-#include <sys/syscall.h>
-
-#include "harness.h"
-#include "ufault/ufault.h"
-
-#define CPU 1
+#define BOUND_CPU   1
+#define THREADS_MAX 8
+#define TIMED_MAX   4096  /* touches of the second pass */
+#define LEAST_US    0.001 /* less is noise of the clock, 0 "not measured" */
 
 static size_t page;
+static int source = -1; /* what calls read from: a page of ones, in memory */
 
-static int the_cpu(void)
+/* What one thread does. */
+struct job {
+    pthread_t thread;
+    pthread_barrier_t *start;
+    char *base;
+    const uint32_t *pages; /* to touch, in this order */
+    size_t n;
+    enum access access;
+};
+
+static inline void touch_page(char *p, enum access access)
 {
-    return sysconf(_SC_NPROCESSORS_ONLN) > CPU ? CPU : 0;
+    if (access == ACCESS_READ || access == ACCESS_READ_WRITE)
+        (void)*(volatile char *)p;
+    if (access == ACCESS_WRITE || access == ACCESS_READ_WRITE)
+        *(volatile char *)p = 1;
+    if (access == ACCESS_CALL && pread(source, p, page, 0) != (ssize_t)page)
+        abort();
 }
 
-/* Writes one byte of every page; the sample is per page. */
-static void touch_all(char *base, size_t len_bytes, struct sample *ret)
+static void touch_pages(const struct job *job)
 {
-    double cpu = bench_cpu_us(), wall = bench_wall_us();
-    double npages = (double)(len_bytes / page);
-
-    for (size_t i = 0; i < len_bytes; i += page)
-        base[i] = 1;
-    ret->wall_us = (bench_wall_us() - wall) / npages;
-    ret->cpu_us = (bench_cpu_us() - cpu) / npages;
+    for (size_t i = 0; i < job->n; i++)
+        touch_page(job->base + job->pages[i] * page, job->access);
 }
 
-/* The latency of single touches, over at most 16 Mi bytes. */
-static void touch_timed(char *base, size_t len_bytes, struct sample *ret)
+static void *touch_in_thread(void *arg)
 {
-    size_t n = (len_bytes < (16u << 20) ? len_bytes : (16u << 20)) / page;
-    double *times = malloc(n * sizeof(times[0]));
+    struct job *job = arg;
 
-    memset(times, 0, n * sizeof(times[0]));
-    for (size_t i = 0; i < n; i++) {
-        double begun = bench_wall_us();
-
-        base[i * page] = 1;
-        times[i] = bench_wall_us() - begun;
-    }
-    ret->p50_us = bench_percentile(times, n, 50);
-    ret->p99_us = bench_percentile(times, n, 99);
-    free(times);
-}
-
-static char *kernel_memory(size_t len_bytes)
-{
-    char *p = mmap(NULL, len_bytes, PROT_READ | PROT_WRITE,
-                   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-    if (p == MAP_FAILED)
-        return NULL;
-    madvise(p, len_bytes, MADV_NOHUGEPAGE);
-    return p;
-}
-
-static bool kernel_touch(const struct row *row, struct sample *ret)
-{
-    char *p;
-
-    page = (size_t)sysconf(_SC_PAGESIZE);
-    bench_bind(the_cpu());
-    p = kernel_memory(row->len_bytes);
-    if (!p)
-        return false;
-    touch_all(p, row->len_bytes, ret);
-    munmap(p, row->len_bytes);
-    bench_bind(-1);
-    return true;
-}
-
-static struct uf_space *fresh_space(const struct row *row,
-                                    struct uf_engine *engine)
-{
-    struct uf_space_opts opts = {
-        .size = sizeof(opts),
-        .len_bytes = row->len_bytes + (64u << 10),
-        .engine = engine,
-        .window_pages = row->window,
-    };
-    struct uf_space *space;
-    int err = uf_space_create(&opts, &space);
-
-    if (err) {
-        printf("# %s: no space: %s\n", row->work, strerror(-err));
-        return NULL;
-    }
-    return space;
-}
-
-static bool our_touch(const struct row *row, struct sample *ret)
-{
-    static struct uf_engine *engine; /* one for all rows and turns */
-    struct uf_engine_opts opts = {.size = sizeof(opts)};
-    struct uf_space *space;
-    char *heap;
-
-    page = (size_t)sysconf(_SC_PAGESIZE);
-    opts.cpu_plus_one = (uint32_t)the_cpu() + 1;
-    if (!engine && uf_engine_create(&opts, &engine) != 0)
-        return false;
-    bench_bind(the_cpu());
-    space = fresh_space(row, engine);
-    if (!space)
-        return false;
-    heap = (char *)uf_sbrk(space, (intptr_t)row->len_bytes);
-    touch_all(heap, row->len_bytes, ret);
-    uf_sbrk(space, -(intptr_t)row->len_bytes);
-    heap = (char *)uf_sbrk(space, (intptr_t)row->len_bytes);
-    touch_timed(heap, row->len_bytes, ret);
-    uf_space_destroy(space);
-    bench_bind(-1);
-    return true;
-}
-
-/* ---------------------------------------------- the textbook handler -- */
-
-/* What the manual page's example does: poll, read one, copy one page. */
-static void *textbook_handler(void *arg)
-{
-    int fd = *(int *)arg;
-    char *zeros = kernel_memory(page);
-
-    memset(zeros, 0, page);
-    for (;;) {
-        struct pollfd pfd = {.fd = fd, .events = POLLIN};
-        struct uffdio_copy copy = {.src = (uintptr_t)zeros, .len = page};
-        struct uffd_msg msg;
-
-        poll(&pfd, 1, -1);
-        if (read(fd, &msg, sizeof(msg)) != (ssize_t)sizeof(msg))
-            continue;
-        copy.dst = msg.arg.pagefault.address & ~((uint64_t)page - 1);
-        ioctl(fd, UFFDIO_COPY, &copy);
-    }
+    pthread_barrier_wait(job->start);
+    touch_pages(job);
     return NULL;
 }
 
-static int textbook_fd(void)
+/* What two looks at the clock take by themselves. */
+static double clock_us(void)
 {
-    static int fd = -1;
-    struct uffdio_api api = {.api = UFFD_API};
-    pthread_t thread;
+    double times[101];
 
-    if (fd >= 0)
-        return fd;
-    fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0 || ioctl(fd, UFFDIO_API, &api) < 0)
-        return -1;
-    pthread_create(&thread, NULL, textbook_handler, &fd);
-    return fd;
+    for (size_t i = 0; i < 101; i++) {
+        double begun = bench_wall_us();
+
+        times[i] = bench_wall_us() - begun;
+    }
+    return bench_percentile(times, 101, 50);
 }
 
-static bool textbook_touch(const struct row *row, struct sample *ret)
+static bool time_each(const struct job *job, struct sample *ret)
 {
-    struct uffdio_register reg = {.mode = UFFDIO_REGISTER_MODE_MISSING};
-    char *p;
-    int fd;
+    size_t n = job->n < TIMED_MAX ? job->n : TIMED_MAX;
+    double *times = calloc(n, sizeof(times[0])), clock = clock_us();
 
-    page = (size_t)sysconf(_SC_PAGESIZE);
-    bench_bind(the_cpu()); /* inherited by the handler */
-    fd = textbook_fd();
-    p = kernel_memory(row->len_bytes);
-    if (fd < 0 || !p)
+    if (!times)
         return false;
-    reg.range.start = (uintptr_t)p;
-    reg.range.len = row->len_bytes;
-    if (ioctl(fd, UFFDIO_REGISTER, &reg) < 0)
-        return false;
-    touch_all(p, row->len_bytes, ret);
-    munmap(p, row->len_bytes);
-    bench_bind(-1);
+    for (size_t i = 0; i < n; i++)
+        times[i] = -1; /* resident, too */
+    for (size_t i = 0; i < n; i++) {
+        double begun = bench_wall_us(), us;
+
+        touch_page(job->base + job->pages[i] * page, job->access);
+        us = bench_wall_us() - begun - clock;
+        times[i] = us > LEAST_US ? us : LEAST_US;
+    }
+    ret->p50_us = bench_percentile(times, n, 50);
+    ret->p99_us = bench_percentile(times, n, 99);
+    ret->p999_us = bench_percentile(times, n, 99.9);
+    free(times);
     return true;
 }
 
-#define MIB ((size_t)1 << 20)
+/* All touches; the sample is per page. */
+static void measure(const struct side *side, const struct memory *memory,
+                    struct job *jobs, double npages, struct sample *ret)
+{
+    pthread_barrier_t start;
+    double wall, cpu;
 
-const struct row touch_rows[] = {
-    {.work = "write first touch, 1 page per fault, same CPU",
-     .engine = "thread",
-     .baseline = "kernel4k",
-     .unit = "page",
-     .reach = 3.3,
-     .ours = our_touch,
-     .theirs = kernel_touch,
-     .len_bytes = 256 * MIB,
-     .window = 1},
-    {.work = "the same against a textbook handler",
-     .engine = "thread",
-     .baseline = "textbook",
-     .unit = "page",
-     .ours = our_touch,
-     .theirs = textbook_touch,
-     .len_bytes = 64 * MIB,
-     .window = 1},
-    {.work = "textbook handler, 1 page per fault, same CPU",
-     .engine = "textbook",
-     .baseline = "kernel4k",
-     .unit = "page",
-     .ours = textbook_touch,
-     .theirs = kernel_touch,
-     .len_bytes = 64 * MIB,
-     .window = 1},
-    {.work = "write first touch, 64 pages per fault, same CPU",
-     .engine = "thread",
-     .baseline = "kernel4k",
-     .unit = "page",
-     .reach = 1.0,
-     .ours = our_touch,
-     .theirs = kernel_touch,
-     .len_bytes = 256 * MIB,
-     .window = 64},
-};
-const size_t touch_nrows = sizeof(touch_rows) / sizeof(touch_rows[0]);
+    pthread_barrier_init(&start, NULL, side->nthreads + 1);
+    for (unsigned i = 0; i < side->nthreads; i++) {
+        jobs[i].start = &start;
+        if (pthread_create(&jobs[i].thread, NULL, touch_in_thread, &jobs[i]))
+            abort();
+    }
+    cpu = bench_cpu_us();
+    pthread_barrier_wait(&start);
+    wall = bench_wall_us();
+    if (side->server->begin)
+        side->server->begin(memory);
+    if (side->nthreads == 0)
+        touch_pages(&jobs[0]);
+    for (unsigned i = 0; i < side->nthreads; i++)
+        pthread_join(jobs[i].thread, NULL);
+    ret->wall_us = (bench_wall_us() - wall) / npages;
+    if (side->server->settle)
+        side->server->settle(memory);
+    ret->cpu_us = (bench_cpu_us() - cpu) / npages;
+    pthread_barrier_destroy(&start);
+}
+
+/* Both passes. `job` is the first thread's, but for where. */
+static bool both_passes(const struct touch *t, const struct side *side,
+                        const struct wish *wish, struct job *job,
+                        struct sample *ret)
+{
+    unsigned nthreads = side->nthreads ? side->nthreads : 1;
+    unsigned nparts = t->same_pages ? 1 : nthreads;
+    struct job jobs[THREADS_MAX];
+    struct memory memory;
+    bool ok = true;
+
+    if (!side->server->map(wish, &memory))
+        return false;
+    for (unsigned i = 0; i < nthreads; i++) {
+        jobs[i] = *job;
+        jobs[i].base = memory.base + i % nparts * (wish->len_bytes / nparts);
+    }
+    measure(side, &memory, jobs, (double)(job->n * nparts), ret);
+    side->server->unmap(&memory);
+    if (side->nthreads > 0 || side->server->begin)
+        return true;
+
+    if (!side->server->map(wish, &memory))
+        return false;
+    job->base = memory.base;
+    ok = time_each(job, ret);
+    side->server->unmap(&memory);
+    return ok;
+}
+
+static bool open_source(void)
+{
+    char *ones;
+
+    if (source >= 0)
+        return true;
+    ones = malloc(page);
+    source = memfd_create("bench", MFD_CLOEXEC);
+    if (!ones || source < 0)
+        return false;
+    for (size_t i = 0; i < page; i++)
+        ones[i] = 1;
+    if (write(source, ones, page) != (ssize_t)page)
+        return false;
+    free(ones);
+    return true;
+}
+
+static bool run(const struct row *row, const struct side *side,
+                struct sample *ret)
+{
+    const struct touch *t = row->touch;
+    unsigned nparts = t->same_pages || !side->nthreads ? 1 : side->nthreads;
+    int cpu = sysconf(_SC_NPROCESSORS_ONLN) > BOUND_CPU ? BOUND_CPU : 0;
+    struct wish wish = {.len_bytes = row->len_bytes,
+                        .window = row->window,
+                        .cpu = t->bound ? cpu : -1};
+    struct job job = {.access = t->access};
+    uint32_t *pages;
+    bool ok;
+
+    page = (size_t)sysconf(_SC_PAGESIZE);
+    if (!open_source())
+        return false;
+    pages = pattern_make(t->order, row->len_bytes / page / nparts, &job.n);
+    if (!pages)
+        return false;
+    job.pages = pages;
+    bench_bind(wish.cpu);
+    ok = both_passes(t, side, &wish, &job, ret);
+    bench_bind(-1);
+    free(pages);
+    return ok;
+}
+
+bool touch_ours(const struct row *row, struct sample *ret)
+{
+    return run(row, &row->touch->ours, ret);
+}
+
+bool touch_theirs(const struct row *row, struct sample *ret)
+{
+    return run(row, &row->touch->theirs, ret);
+}

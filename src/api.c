@@ -10,7 +10,9 @@
 #include <errno.h>
 
 #include "base/check.h"
+#include "fault/background.h"
 #include "fault/engine.h"
+#include "fault/huge.h"
 #include "fault/streams.h"
 #include "fault/trap_table.h"
 #include "host/caps.h"
@@ -122,6 +124,8 @@ static int create_on(const struct uf_space_opts *opts, struct uf_engine *engine,
         return documented_for_space(err);
     }
     space->own_engine = opts->engine ? NULL : engine;
+    if (opts->flags & UF_SPACE_HUGE)
+        background_ready_for_huge(space);
     *ret_space = space;
     return 0;
 }
@@ -235,6 +239,7 @@ int uf_space_stats(struct uf_space *space, struct uf_stats *stats)
     if (!space_is_live(space) || !stats || stats->size != sizeof(*stats))
         return -EINVAL;
     space_stats(space, stats);
+    stats->huge_pool_ready = huge_ready(space);
     return 0;
 }
 

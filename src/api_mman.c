@@ -10,6 +10,7 @@
 #include <errno.h>
 
 #include "api.h"
+#include "fault/background.h"
 #include "fault/fault.h"
 #include "mm/advice.h"
 #include "mm/map.h"
@@ -65,6 +66,18 @@ int uf_populate(struct uf_space *space, uintptr_t address, size_t len_bytes)
         return -EDEADLK;
     range.end = align_up(range.end, page_size());
     return fault_populate(space, range, POPULATE_WRITE, false);
+}
+
+int uf_prefetch(struct uf_space *space, uintptr_t address, size_t len_bytes)
+{
+    struct range range;
+    int err = api_may_call(space);
+
+    if (!err)
+        err = map_range_check(address, len_bytes, &range);
+    if (err || range_is_empty(range))
+        return err;
+    return prefetch_request(space, range, false);
 }
 
 /* ---- ufault/mman.h ----------------------------------------------------- */
@@ -169,6 +182,18 @@ static int madvise_populate(struct uf_space *space, uintptr_t address,
     return fault_populate(space, range, mode, false);
 }
 
+/* A hint: what comes of it is nobody's business. */
+static void prefetch_pagers(struct uf_space *space, uintptr_t address,
+                            size_t len_bytes)
+{
+    struct range range;
+
+    if (atomic_load(&space->has_pagers) &&
+        map_range_check(address, len_bytes, &range) == 0 &&
+        !range_is_empty(range))
+        prefetch_request(space, range, true);
+}
+
 /* The whole huge pages of a range. */
 static struct range huge_pages_in(struct range range)
 {
@@ -198,7 +223,12 @@ int uf_madvise(struct uf_space *space, uintptr_t address, size_t len_bytes,
         map_range_check(address, len_bytes, &range) == 0 &&
         range_covers(space->region.range, range))
         populate_made(space, huge_pages_in(range));
-    return space_madvise(space, address, len_bytes, advice);
+    err = space_madvise(space, address, len_bytes, advice);
+    if (advice == MADV_HUGEPAGE && (!err || err == -ENOMEM))
+        background_ready_for_huge(space);
+    if (advice == MADV_WILLNEED && (!err || err == -ENOMEM))
+        prefetch_pagers(space, address, len_bytes);
+    return err;
 }
 
 int uf_mincore(struct uf_space *space, uintptr_t address, size_t len_bytes,

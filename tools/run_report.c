@@ -121,6 +121,13 @@ static void print_faults(const struct uf_stats *s, FILE *to)
     fprintf(to, "  (p50 %s", duration(s->fault_p50_ns).s);
     fprintf(to, ", p99 %s", duration(s->fault_p99_ns).s);
     fprintf(to, ", longest %s)\n", duration(s->fault_max_ns).s);
+    if (s->huge_installed + s->huge_fallback + s->huge_promoted > 0)
+        fprintf(to,
+                "huge pages          %" PRIu64 " moved in, %" PRIu64
+                " promoted, %" PRIu64 " filled by small ones\n",
+                s->huge_installed, s->huge_promoted, s->huge_fallback);
+    if (s->prefetched > 0)
+        fprintf(to, "pages prefetched    %" PRIu64 "\n", s->prefetched);
     if (s->refused > 0 || s->deferred > 0)
         fprintf(to,
                 "faults refused      %" PRIu64 "  (and put off %" PRIu64

@@ -17,6 +17,12 @@ build_packages=(cmake ninja-build pkg-config gcc libc6-dev libseccomp-dev
 demo_packages=(perl gawk python3 bash coreutils procps liblz4-dev
                libmimalloc-dev libjemalloc-dev)
 
+# What the benchmarks run under `ufault run`, and a baseline to compare with,
+# which they do without where it cannot be had.
+bench_packages=(perl gawk python3 gcc coreutils sqlite3 xz-utils nodejs
+                redis-server redis-tools openjdk-17-jre-headless)
+bench_optional=(libsigsegv-dev)
+
 # What the tests compile with, look at the tree with, and run.
 test_packages=(g++ clang libclang-rt-14-dev clang-format binutils groff-base
                perl gawk python3 sqlite3 bash coreutils git xz-utils zstd
@@ -51,6 +57,12 @@ apt_get()
     [ $status = 0 ] || cat "$log" >&2
     rm -f "$log"
     return $status
+}
+
+# want_packages PACKAGE...: tries to install what is missing; says so if not.
+want_packages()
+{
+    (need_packages "$@" 2>/dev/null) || echo "setup: going on without $*"
 }
 
 # need_packages PACKAGE...: returns when all are installed, else exits with 1.

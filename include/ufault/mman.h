@@ -140,7 +140,10 @@ intptr_t uf_mremap(struct uf_space *space, uintptr_t address,
  * KEEPONFORK, DONTDUMP, DODUMP, MERGEABLE, UNMERGEABLE, HUGEPAGE, NOHUGEPAGE,
  * COLLAPSE, COLD, PAGEOUT, POPULATE_READ, POPULATE_WRITE, GUARD_INSTALL,
  * GUARD_REMOVE. After DONTNEED a page reads as new: zeros, or what its pager
- * supplies. Advice on huge pages, same-page merging, cold pages and guards is
+ * supplies. HUGEPAGE gives anonymous memory the huge policy (UF_SPACE_HUGE of
+ * ufault/ufault.h), NOHUGEPAGE takes it. WILLNEED has the pages of a pager
+ * brought in in the background (uf_prefetch) and does nothing for memory of
+ * zeros, as in the kernel. Advice on huge pages, same-page merging, cold pages and guards is
  * passed on to the kernel and depends on it.
  *
  * Returns 0 or

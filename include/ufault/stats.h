@@ -46,6 +46,10 @@ extern "C" {
     X(pages_installed, "pages made resident")                                  \
     X(pages_zero, "of these, mappings of the shared zero page")                \
     X(pages_prefetched, "of these, pages beside the touched one")              \
+    X(prefetched, "of these, pages made resident in the background")           \
+    X(huge_installed, "huge pages moved in, each answering one fault")         \
+    X(huge_fallback, "blocks of 2 MiB to be huge that came as small pages")    \
+    X(huge_promoted, "blocks of small pages made huge in the background")      \
     X(pages_dropped, "pages taken away by a shrinking break, munmap, madvise") \
     X(installs, "install calls to the kernel (copy, zeropage)")                \
     X(install_retries, "install calls repeated for a partial or busy result")  \
@@ -74,6 +78,7 @@ extern "C" {
     X(map_count_peak, "most mappings so far")                                  \
     X(resident, "pages resident, by what was installed and dropped")           \
     X(resident_peak, "most pages resident so far")                             \
+    X(huge_pool_ready, "huge pages that the engine's pool has ready now")      \
     X(pending, "faults received and not yet answered")
 
 #define UF_STATS_VERSION 1

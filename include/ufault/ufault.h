@@ -148,6 +148,11 @@ struct uf_engine_opts {
      * 0 means 10,000. */
     uint32_t defer_limit_ms;
     uint32_t kind; /* enum uf_engine_kind */
+    /* The most that a pool of zeroed huge pages may hold, in bytes, rounded
+     * down to whole 2 MiB; 0 means 64 MiB, less than 2 MiB none. The pool, and
+     * the background thread that keeps it full, are made for the first memory
+     * with the huge policy (UF_SPACE_HUGE, MADV_HUGEPAGE). */
+    uint64_t huge_pool_bytes;
 };
 
 /*
@@ -209,6 +214,17 @@ enum uf_fork {
 /* uf_mmap searches from the base upwards, as under personality(2)'s
  * ADDR_COMPAT_LAYOUT; else from the end downwards. */
 #define UF_SPACE_BOTTOM_UP 0x2u
+/* Huge pages: every zero-paged anonymous mapping, the heap included, is treated
+ * as after MADV_HUGEPAGE, but where MADV_NOHUGEPAGE was said. A touch of a
+ * writable mapping brings in the aligned 2 MiB around it, if all of that lies
+ * in the mapping and none of it is there: a huge page, moved from a pool that
+ * a background thread keeps ready (UFFDIO_MOVE, Linux 6.8), or, where that
+ * cannot be, 512 pages. Nothing is different where the kernel gives this
+ * process no huge pages. */
+#define UF_SPACE_HUGE 0x4u
+/* Such memory that came as small pages is made huge in the background, 2 MiB at
+ * a time, when every page of them is there (MADV_COLLAPSE). */
+#define UF_SPACE_PROMOTE 0x8u
 
 /* No limit; as RLIM_INFINITY. */
 #define UF_UNLIMITED UINT64_MAX
@@ -320,6 +336,24 @@ intptr_t uf_sbrk(struct uf_space *space, intptr_t increment);
  *   -EDEADLK called from a handler thread
  */
 int uf_populate(struct uf_space *space, uintptr_t address, size_t len_bytes);
+
+/*
+ * uf_prefetch: makes [address, address + len_bytes) resident in the background,
+ * as a write touch of each page would (a read touch where the mapping may not
+ * be written), and returns at once. A hint: pages that cannot be had are left
+ * to their first touch, and what is unmapped meanwhile is passed over. A few
+ * pages at a time, so that no fault waits for it. uf_madvise(MADV_WILLNEED)
+ * does the same where a pager supplies the pages. In a forked child without an
+ * engine, and for what the kernel serves, it does nothing.
+ *
+ * Returns 0 or
+ *   -EINVAL  address not page-aligned, or it overflows; not a live space
+ *   -ENOMEM  part of the range is not mapped (the rest is on its way); no
+ *            memory for the background thread
+ *   -EAGAIN  too many ranges are on their way, or no thread could be started
+ *   -EDEADLK called from a handler thread
+ */
+int uf_prefetch(struct uf_space *space, uintptr_t address, size_t len_bytes);
 
 enum uf_limit {
     UF_LIMIT_DATA,     /* as RLIMIT_DATA: heap and private writable mappings */

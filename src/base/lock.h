@@ -19,6 +19,7 @@
  *     map        a space's VMAs, break and limits; shared by faults
  *     pager      a pager's own state
  *     store      a store's own state
+ *     background an engine's background work: what is queued
  *     threads    the per-thread statistics of a space
  *     slab       metadata allocation
  */
@@ -38,6 +39,7 @@ enum lock_rank {
     LOCK_RANK_MAP,
     LOCK_RANK_PAGER,
     LOCK_RANK_STORE,
+    LOCK_RANK_BACKGROUND,
     LOCK_RANK_THREADS,
     LOCK_RANK_SLAB,
     LOCK_RANKS

@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "base/slab.h"
+#include "fault/background.h"
 #include "fault/install.h"
 #include "fault/trap.h"
 #include "host/uffd_signal.h"
@@ -356,6 +357,7 @@ void engine_detach(struct uf_space *space)
 
     if (!range_is_empty(range))
         install_wake(&engine->uffd, range);
+    background_forget(engine, space);
     space_await_unpinned(space);
     space->engine = NULL;
 }

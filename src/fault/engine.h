@@ -41,6 +41,7 @@
 #define ENGINE_FEW_SPACES   8
 
 struct uf_engine;
+struct background;
 struct batch;
 
 struct handler {
@@ -49,8 +50,9 @@ struct handler {
     _Atomic pid_t tid; /* 0 until it runs */
     struct fault_server server;
     struct self_touch self_touch;
-    struct batch *batch; /* what it serves; batch.h */
-    struct near *near;   /* it is the near handler; else NULL */
+    struct batch *batch;           /* what it serves; batch.h */
+    struct near *near;             /* it is the near handler; else NULL */
+    struct background *background; /* it is background's; else NULL */
     /* The last fault that found its page there: the same one again means that
      * waking alone does not help. */
     uintptr_t last_present_addr;
@@ -85,10 +87,12 @@ struct uf_engine {
     atomic_uint nhandlers; /* started */
 
     struct near *_Atomic near; /* near.h; NULL if there is none */
+    atomic_uint nfar;          /* faults that others than it served */
     struct lock reader;        /* the token */
     bool read_next; /* the descriptor is looked at before the queue; reader */
     struct deferred_queue deferred;
-    struct uf_engine *next; /* all engines; registry lock */
+    struct background *_Atomic background; /* NULL until there is a need */
+    struct uf_engine *next;                /* all engines; registry lock */
 };
 
 /* Checks, opens and starts; see uf_engine_create. `opts` may be NULL. */
@@ -163,6 +167,11 @@ int engine_give_buffers(struct uf_engine *engine);
 
 /* Starts the thread of near->handler. 0 or -errno. */
 int engine_start_near(struct uf_engine *engine, struct near *near);
+
+/* Starts the background thread. 0 or -errno. Requires: `starting` is held. */
+int engine_start_background_locked(struct uf_engine *engine,
+                                   struct background *background,
+                                   struct handler **ret_handler);
 
 /* Waits for a handler's end and frees it. */
 void engine_join_handler(struct handler *handler);

@@ -39,6 +39,24 @@ static void pause_ns(uint64_t ns)
     nanosleep(&ts, NULL);
 }
 
+/* The last address that was found not to be ours to serve. */
+static __thread uintptr_t last_foreign;
+
+/* A SIGBUS of memory that the host serves: a file's page past its end. Only the
+ * second time: at the first the memory may have become the host's since. */
+static bool is_the_hosts_own(struct uf_space *space, uintptr_t addr)
+{
+    const struct vma *vma;
+    bool host, again = last_foreign == addr;
+
+    rwlock_take_read(&space->map_lock);
+    vma = vma_set_lookup(&space->vmas, addr);
+    host = vma && (vma->flags & VMA_HOST);
+    rwlock_release(&space->map_lock);
+    last_foreign = host ? addr : 0;
+    return host && again;
+}
+
 static bool was_refused(struct uf_space *space, uintptr_t addr)
 {
     return space->refused.words && resident_test(&space->refused, addr);
@@ -66,6 +84,8 @@ static bool serve_now(struct uf_space *space, struct fault *fault)
     last_present = result.outcome == UF_OUTCOME_PRESENT ? fault->addr : 0;
     fault_count(space, fault, &result);
     fault_settle(space);
+    if (result.outcome == UF_OUTCOME_STALE)
+        return !is_the_hosts_own(space, fault->addr);
     return result.outcome != UF_OUTCOME_REFUSED;
 }
 
@@ -109,6 +129,8 @@ bool engine_serve_signal(struct uf_space *space, uintptr_t addr, bool write)
         return serve_handler(handler, space, &fault);
     if (!fault_runs_user_code(space))
         return serve_now(space, &fault);
+    if (is_the_hosts_own(space, addr))
+        return false;
     hand_over(space, &fault);
     return true;
 }

@@ -12,7 +12,9 @@
  */
 #include "fault/engine.h"
 
+#include <poll.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "fault/batch.h"
@@ -103,22 +105,35 @@ static void take_turn_near(struct handler *handler)
     near_rest(handler->near);
     if (engine->uffd.ops->wait(&engine->uffd, handler->near->stop_fd, -1) <= 0)
         return;
-    near_begin(handler->near);
-    engine_nudge_reader(engine); /* it is to look after us */
+    if (near_begin(handler->near))
+        engine_nudge_reader(engine); /* it is to look after us */
     read_faults(engine, handler->batch);
     batch_serve(handler, handler->batch);
+    if (handler->batch->count > 0)
+        near_follow(handler->near, handler->batch->faults[0].tid,
+                    handler->batch->faults[0].received_ns);
     near_end(handler->near);
+}
+
+/* The reader's wait while the descriptor is the near handler's. */
+static void wait_aside(struct uf_engine *engine, int64_t wait_ns)
+{
+    struct pollfd stop = {.fd = engine->stop_fd, .events = POLLIN};
+    struct timespec ts = {0, NEAR_PATIENCE_NS};
+
+    if (wait_ns >= 0 && wait_ns < NEAR_PATIENCE_NS)
+        ts.tv_nsec = wait_ns;
+    if (ppoll(&stop, 1, &ts, NULL) == 0 && ts.tv_nsec == NEAR_PATIENCE_NS)
+        near_watch(engine);
+    else
+        take_nudge(engine, 0);
 }
 
 /* Waits for something to serve and takes it. Requires: the reader token. */
 static void collect(struct uf_engine *engine, struct batch *batch)
 {
     int64_t wait_ns = deferred_wait_ns(&engine->deferred);
-    uint64_t held = near_held(engine);
     int ready;
-
-    if (held && (wait_ns < 0 || wait_ns > NEAR_PATIENCE_NS))
-        wait_ns = NEAR_PATIENCE_NS;
 
     if (wait_ns == 0) {
         /* In turn with the descriptor, so that neither starves the other. */
@@ -129,14 +144,29 @@ static void collect(struct uf_engine *engine, struct batch *batch)
             take_due(engine, batch);
         return;
     }
+    if (near_is_on_duty(engine)) {
+        wait_aside(engine, wait_ns);
+        return;
+    }
     ready = engine->uffd.ops->wait(&engine->uffd, engine->stop_fd, wait_ns);
     take_nudge(engine, ready);
-    if (held && ready == 0)
-        near_rescue(engine, held);
-    if (ready > 0)
+    if (ready > 0 && !near_is_on_duty(engine))
         read_faults(engine, batch);
     else if (ready < 0 && resolve(OP_POLL, ready, 0).step == STEP_TEARDOWN)
         give_up(engine, ready);
+}
+
+/* What the reader's own faults tell about where to serve the next. */
+static void consider_near(struct uf_engine *engine, const struct batch *batch)
+{
+    unsigned nfar = atomic_fetch_add(&engine->nfar, 1) + 1;
+
+    if (atomic_load(&engine->near)) {
+        if (nfar % NEAR_LOOK == 0)
+            near_look(engine, batch->faults[0].tid);
+    } else if (nfar == NEAR_WORTH && near_is_worth_it(engine)) {
+        near_start(engine); /* slower without, not less right */
+    }
 }
 
 static void take_turn(struct handler *handler)
@@ -148,6 +178,8 @@ static void take_turn(struct handler *handler)
         collect(engine, handler->batch);
     lock_release(&engine->reader);
     batch_serve(handler, handler->batch);
+    if (handler->batch->count > 0 && !handler->batch->deferred)
+        consider_near(engine, handler->batch);
 }
 
 void engine_read_and_serve(struct handler *handler)

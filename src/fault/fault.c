@@ -7,9 +7,10 @@
 
 #include "base/check.h"
 #include "base/slab.h"
+#include "fault/huge.h"
 #include "fault/install.h"
+#include "fault/lookup.h"
 #include "fault/window.h"
-#include "mm/map.h"
 #include "pager/pager.h"
 
 #define NS_PER_MS 1000000ull
@@ -61,18 +62,6 @@ void fault_wake(struct uf_space *space, const struct fault_result *result)
     install_wake(space->region.uffd, result->wake);
 }
 
-static uintptr_t touched_page(const struct fault *fault)
-{
-    return align_down(fault->addr, page_size());
-}
-
-static struct range touched_range(const struct fault *fault)
-{
-    uintptr_t page = touched_page(fault);
-
-    return (struct range){page, page + page_size()};
-}
-
 /* The pause before the next try: longer each time. */
 static uint64_t retry_pause(const struct fault *fault)
 {
@@ -93,7 +82,8 @@ static bool may_defer(const struct fault_server *server,
 static struct fault_result deferred(struct uf_space *space,
                                     const struct fault *fault)
 {
-    COUNT(space->counters, deferred);
+    if (fault->piece == 0)
+        COUNT(space->counters, deferred);
     return (struct fault_result){.outcome = UF_OUTCOME_DEFERRED,
                                  .retry_ns = retry_pause(fault)};
 }
@@ -104,7 +94,7 @@ static struct fault_result ended(const struct fault *fault,
                                  enum uf_outcome outcome, int err)
 {
     return (struct fault_result){
-        .outcome = outcome, .err = err, .wake = touched_range(fault)};
+        .outcome = outcome, .err = err, .wake = lookup_page(fault)};
 }
 
 /* SIGBUS for the touched page. If the kernel cannot poison, the page is closed
@@ -113,11 +103,15 @@ static struct fault_result ended(const struct fault *fault,
 static struct fault_result refuse(struct uf_space *space,
                                   const struct fault *fault, int err)
 {
-    struct range page = touched_range(fault);
+    struct range page = lookup_page(fault);
     struct install_result r;
 
     rwlock_take_read(&space->map_lock);
     unsettle(space);
+    if (fault->piece) {
+        rwlock_release(&space->map_lock);
+        return ended(fault, UF_OUTCOME_STALE, err);
+    }
     if (atomic_load(&space->dying) ||
         !vma_set_lookup(&space->vmas, fault->addr)) {
         rwlock_release(&space->map_lock);
@@ -152,7 +146,8 @@ static struct fault_result put_off(struct uf_space *space,
 {
     if (may_defer(server, fault))
         return deferred(space, fault);
-    fault_report(space, UF_ERROR_INSTALL, err, fault, NULL, why);
+    if (fault->piece == 0)
+        fault_report(space, UF_ERROR_INSTALL, err, fault, NULL, why);
     return refuse(space, fault, err);
 }
 
@@ -197,6 +192,25 @@ static struct install_result install_locked(struct uf_space *space,
     return r;
 }
 
+/* Zeros for memory with the huge policy. */
+static struct install_result install_huge_locked(struct uf_space *space,
+                                                 const struct fault *fault,
+                                                 const struct found *found)
+{
+    struct install what = {
+        .uffd = space->region.uffd,
+        .window = found->window,
+        .touched = fault->addr,
+    };
+    bool huge;
+    struct install_result r = huge_install_locked(space, &what, &huge);
+
+    count_install(space, &r);
+    if (!huge)
+        huge_note_locked(space, found->vma, r.done);
+    return r;
+}
+
 /* From what the install came to, to what becomes of the fault. */
 static struct fault_result conclude(struct uf_space *space,
                                     struct fault_server *server,
@@ -231,115 +245,6 @@ static struct fault_result conclude(struct uf_space *space,
     result.installed = r->done;
     result.answered = r->skipped ? window : r->done;
     return result;
-}
-
-/* What look-up found, good without the lock. */
-struct found {
-    struct range window;
-    int64_t stride; /* more pages are wanted, this far apart: */
-    uint32_t count; /* with the touched one; 1: none */
-    struct range vma;
-    struct uf_pager *pager; /* one reference if it is not the zero pager */
-    uint64_t offset;        /* of window.start */
-    uint64_t generation;
-};
-
-/* Pages for a touch that continues nothing. A write may be one of many that are
- * spread thin; a page of zeros that is read takes no memory, and a pager's
- * bytes come in pieces anyway. 0: MADV_RANDOM, never more than one. */
-static uint32_t pages_of_new(const struct vma *vma, const struct fault *fault)
-{
-    if (vma->flags & VMA_RAND_READ)
-        return 0;
-    if (vma->flags & VMA_SEQ_READ)
-        return 64;
-    return (fault->flags & UF_FAULT_WRITE) && vma->pager->is_zero ? 1 : 16;
-}
-
-static void choose_window(struct uf_space *space, const struct fault *fault,
-                          const struct vma *vma, struct found *ret)
-{
-    struct window_policy policy = {.pages = space->config.window_pages,
-                                   .origin = space->resident.range.start};
-    struct window_touch touch = {.addr = fault->addr,
-                                 .origin = space->resident.range.start,
-                                 .tid = fault->tid,
-                                 .pages_new = pages_of_new(vma, fault)};
-    struct window window;
-
-    ret->vma = vma_range(vma);
-    if (policy.pages == 0) {
-        window =
-            window_adapt(&space->streams, &touch, ret->vma, &space->resident);
-        ret->window = window.range;
-        ret->stride = window.stride;
-        ret->count = window.count;
-        return;
-    }
-    ret->window =
-        window_choose(&policy, fault->addr, ret->vma, &space->resident);
-    ret->count = 1;
-}
-
-/* Looks the touch up. False if nothing is mapped there. */
-static bool look_up_locked(struct uf_space *space, const struct fault *fault,
-                           struct found *ret)
-{
-    struct vma *vma;
-
-    if (atomic_load(&space->dying))
-        return false;
-    vma = vma_set_lookup(&space->vmas, fault->addr);
-    if (!vma || (vma->flags & VMA_HOST))
-        return false;
-    choose_window(space, fault, vma, ret);
-    if (space->has_guards) {
-        if (resident_test(&space->guards, fault->addr))
-            return false;
-        /* A copy would silently replace the guard. */
-        ret->window = resident_hole(&space->guards, fault->addr, ret->window);
-    }
-    ret->pager = vma->pager;
-    ret->offset = vma_offset_at(vma, ret->window.start);
-    ret->generation = vma->generation;
-    return true;
-}
-
-/* Takes the map lock and looks up; where nothing is mapped, a stack may grow
- * down to the touch. */
-static bool look_up_or_grow(struct uf_space *space, const struct fault *fault,
-                            struct found *ret)
-{
-    bool tried = false;
-
-    for (;;) {
-        rwlock_take_read(&space->map_lock);
-        if (look_up_locked(space, fault, ret))
-            return true;
-        if (tried || space->region.kind != REGION_RESERVED ||
-            atomic_load(&space->dying))
-            return false;
-        rwlock_release(&space->map_lock);
-        tried = true;
-        stack_grow(space, fault->addr);
-    }
-}
-
-/* The window again after a fill: what of [filled) is still the same mapping.
- * False if the touched page is not. */
-static bool compare_locked(struct uf_space *space, const struct fault *fault,
-                           const struct found *found, struct range *filled)
-{
-    struct vma *vma;
-
-    if (atomic_load(&space->dying))
-        return false;
-    vma = vma_set_lookup(&space->vmas, fault->addr);
-    if (!vma || vma->generation != found->generation ||
-        vma->pager != found->pager)
-        return false;
-    *filled = range_clip(*filled, vma_range(vma));
-    return range_contains(*filled, fault->addr);
 }
 
 static enum fill_verdict
@@ -385,7 +290,7 @@ static enum fill_verdict fill(struct uf_space *space,
                               const struct found *found, struct range *ret_part,
                               int *ret_err, const char **ret_why)
 {
-    struct range page = touched_range(fault);
+    struct range page = lookup_page(fault);
     struct range part = found->window;
     enum fill_verdict verdict;
     size_t len;
@@ -418,11 +323,11 @@ static struct fault_result install_filled(struct uf_space *space,
 
     rwlock_take_read(&space->map_lock);
     unsettle(space);
-    if (compare_locked(space, fault, found, &part)) {
+    if (lookup_still_locked(space, fault, found, &part)) {
         bytes += part.start - filled.start;
         r = install_locked(space, fault, part, bytes);
     } else {
-        r.wake = touched_range(fault);
+        r.wake = lookup_page(fault);
     }
     rwlock_release(&space->map_lock);
     return conclude(space, server, fault, part, &r);
@@ -445,6 +350,8 @@ static struct fault_result resolve_by_pager(struct uf_space *space,
         return put_off(space, server, fault, -EAGAIN,
                        "the pager said -EAGAIN for too long");
     case FILL_FAILED:
+        if (fault->piece)
+            break;
         fault_report(space, UF_ERROR_PAGER_FAILED, err, fault, name,
                      "the pager could not supply the page");
         break;
@@ -495,14 +402,19 @@ struct fault_result fault_resolve(struct uf_space *space,
     struct found found;
 
     CHECK(lock_none_held());
-    if (!look_up_or_grow(space, fault, &found)) {
+    if (!lookup_begin(space, fault, &found)) {
         unsettle(space);
         rwlock_release(&space->map_lock);
         return ended(fault, UF_OUTCOME_STALE, 0);
     }
     if (found.pager->is_zero) {
         unsettle(space);
-        installed = install_locked(space, fault, found.window, NULL);
+        if (found.huge)
+            installed = install_huge_locked(space, fault, &found);
+        else
+            installed = install_locked(space, fault, found.window, NULL);
+        if (found.has_policy && !found.huge)
+            huge_note_locked(space, found.vma, installed.done);
         if (found.count > 1 && installed.verdict == INSTALL_DONE)
             install_strided_locked(space, fault, &found, &installed);
         rwlock_release(&space->map_lock);

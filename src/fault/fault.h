@@ -40,6 +40,9 @@ struct fault {
     uint64_t deferred_ns; /* when first put off; 0: never */
     uint64_t serial;      /* of the space that counted it; 0: none yet */
     uint32_t attempts;
+    /* Not 0: nobody waits for it. At most so many pages, from addr on; what
+     * cannot be had is not refused. */
+    uint32_t piece;
 };
 
 /* More than the pages that one instruction can need at once. */

@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #include "base/slab.h"
+#include "fault/background.h"
 #include "fault/trap.h"
 
 static struct lock registry = LOCK_INIT(LOCK_RANK_REGISTRY);
@@ -131,7 +132,8 @@ static void remake_locks(struct uf_engine *engine)
 static void forget_parent(struct uf_engine *engine)
 {
     atomic_store(&engine->nhandlers, 0);
-    atomic_store(&engine->near, NULL);
+    near_forget(engine, !engine->private_fds);
+    background_fork_child(engine);
     atomic_store(&engine->nudged, false);
     if (!engine->private_fds) {
         uffd_close(&engine->uffd);
@@ -172,11 +174,16 @@ static void close_space(struct uf_space *space)
     atomic_store(&space->magic, 0);
 }
 
-static bool serve_again(struct uf_engine *engine, struct uf_space *space)
+/* `huge`: some of its memory has the huge policy. */
+static bool serve_again(struct uf_engine *engine, struct uf_space *space,
+                        bool huge)
 {
     space->region.uffd = &engine->uffd;
-    if (space_register(space) == 0)
+    if (space_register(space) == 0) {
+        if (huge)
+            background_ready_for_huge(space);
         return true;
+    }
     space->region.uffd = NULL;
     return false;
 }
@@ -185,13 +192,15 @@ static bool serve_again(struct uf_engine *engine, struct uf_space *space)
 static bool inherit(struct uf_engine *engine, struct uf_space *space,
                     bool engine_runs)
 {
+    bool huge = atomic_exchange(&space->background, NULL) != NULL;
+
     switch (space->config.fork) {
     case UF_FORK_NONE:
         atomic_store(&space->magic, 0);
         return false;
     case UF_FORK_ENGINE:
         space_inherit(space);
-        if (engine_runs && serve_again(engine, space))
+        if (engine_runs && serve_again(engine, space, huge))
             return true;
         if (atomic_load(&space->has_pagers)) {
             close_space(space);

@@ -14,6 +14,7 @@
 
 #include "base/check.h"
 #include "base/slab.h"
+#include "fault/background.h"
 #include "fault/batch.h"
 
 #define HANDLER_STACK_BYTES ((size_t)256 << 10)
@@ -115,7 +116,10 @@ static void *handler_main(void *arg)
     bind_to_cpu(handler->engine->opts.cpu_plus_one);
     if (handler->near)
         sched_setscheduler(0, SCHED_IDLE, &(struct sched_param){0});
-    engine_read_and_serve(handler);
+    if (handler->background)
+        background_run(handler);
+    else
+        engine_read_and_serve(handler);
     tid_remove(handler);
     return NULL;
 }
@@ -165,6 +169,7 @@ static void free_handler(struct handler *handler)
 
 /* Makes a handler and starts its thread. 0 or -errno. */
 static int start_one_locked(struct uf_engine *engine, struct near *near,
+                            struct background *background,
                             struct handler **ret_handler)
 {
     struct handler *handler = slab_alloc(&handlers);
@@ -174,6 +179,7 @@ static int start_one_locked(struct uf_engine *engine, struct near *near,
         return -ENOMEM;
     handler->engine = engine;
     handler->near = near;
+    handler->background = background;
     handler->server.self_touch = &handler->self_touch;
     handler->server.defer_limit_ns =
         (uint64_t)engine->opts.defer_limit_ms * 1000000u;
@@ -183,14 +189,14 @@ static int start_one_locked(struct uf_engine *engine, struct near *near,
     handler->batch = slab_pages(sizeof(*handler->batch));
     if (!err && !handler->batch)
         err = -ENOMEM;
+    *ret_handler = handler; /* before it runs: its thread may look there */
     if (!err)
         err = start_thread(handler);
     if (err) {
+        *ret_handler = NULL;
         free_handler(handler);
-        return err;
     }
-    *ret_handler = handler;
-    return 0;
+    return err;
 }
 
 int engine_start_near(struct uf_engine *engine, struct near *near)
@@ -198,9 +204,18 @@ int engine_start_near(struct uf_engine *engine, struct near *near)
     int err;
 
     lock_take(&engine->starting);
-    err = start_one_locked(engine, near, &near->handler);
+    err = start_one_locked(engine, near, NULL, &near->handler);
+    if (!err)
+        atomic_store(&engine->near, near); /* for engine_give_buffers */
     lock_release(&engine->starting);
     return err;
+}
+
+int engine_start_background_locked(struct uf_engine *engine,
+                                   struct background *background,
+                                   struct handler **ret_handler)
+{
+    return start_one_locked(engine, NULL, background, ret_handler);
 }
 
 void engine_join_handler(struct handler *handler)
@@ -211,11 +226,13 @@ void engine_join_handler(struct handler *handler)
 
 int engine_give_buffers(struct uf_engine *engine)
 {
-    struct near *near = atomic_load(&engine->near);
+    struct background *background;
+    struct near *near;
     unsigned n;
     int err = 0;
 
     lock_take(&engine->starting);
+    near = atomic_load(&engine->near);
     n = atomic_load(&engine->nhandlers);
     /* Nobody looks at a buffer before a space with such a pager is attached. */
     for (unsigned i = 0; !err && i < n; i++)
@@ -223,6 +240,9 @@ int engine_give_buffers(struct uf_engine *engine)
             err = fault_server_init(&engine->handlers[i]->server);
     if (!err && near && !near->handler->server.buffer)
         err = fault_server_init(&near->handler->server);
+    background = atomic_load(&engine->background);
+    if (!err && background && !background_handler(background)->server.buffer)
+        err = fault_server_init(&background_handler(background)->server);
     if (!err)
         engine->has_buffers = true;
     lock_release(&engine->starting);
@@ -237,7 +257,7 @@ int engine_start_handlers(struct uf_engine *engine, unsigned count)
     CHECK(count <= ENGINE_HANDLERS_MAX);
     lock_take(&engine->starting);
     while (!err && (n = atomic_load(&engine->nhandlers)) < count) {
-        err = start_one_locked(engine, NULL, &engine->handlers[n]);
+        err = start_one_locked(engine, NULL, NULL, &engine->handlers[n]);
         if (!err)
             atomic_store(&engine->nhandlers, n + 1);
     }
@@ -258,5 +278,6 @@ void engine_stop_handlers(struct uf_engine *engine)
     for (unsigned i = 0; i < n; i++)
         engine_join_handler(engine->handlers[i]);
     near_stop(engine);
+    background_stop(engine);
     atomic_store(&engine->nhandlers, 0);
 }

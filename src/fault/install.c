@@ -67,6 +67,10 @@ static struct uffd_result call(struct progress *p)
     const char *from = w->bytes ? (const char *)w->bytes : zeros;
 
     p->result.calls++;
+    if (p->op == OP_MOVE)
+        return w->uffd->ops->move(w->uffd, p->left,
+                                  (char *)w->source +
+                                      (p->left.start - w->window.start));
     if (p->op != OP_COPY)
         return w->uffd->ops->zeropage(w->uffd, p->left);
     if (w->bytes)
@@ -84,11 +88,26 @@ static void went_in(struct progress *p, size_t len_bytes)
         r->done = part;
     r->done.end = part.end;
     r->npages += len_bytes / page_size();
-    if (p->op != OP_COPY)
+    if (p->op == OP_MOVE)
+        r->npages_moved += len_bytes / page_size();
+    else if (p->op != OP_COPY)
         r->npages_zero += len_bytes / page_size();
     if (range_contains(part, p->what->touched))
         r->verdict = INSTALL_DONE;
     p->left.start = part.end;
+}
+
+/* Where a move has met a page, another thread was faster, and most likely with
+ * all of the block: what is left to see to is the touched page. */
+static void rest_with_touched(struct progress *p)
+{
+    uintptr_t page = align_down(p->what->touched, page_size());
+
+    p->op = OP_COPY;
+    if (page >= p->left.start)
+        p->left = (struct range){page, page + page_size()};
+    else
+        p->left.start = p->left.end;
 }
 
 /* The first page of what was left is there already. */
@@ -101,6 +120,8 @@ static void step_over(struct progress *p)
     if (range_contains(page, p->what->touched))
         p->result.verdict = INSTALL_PRESENT;
     p->left.start = page.end;
+    if (p->op == OP_MOVE)
+        rest_with_touched(p);
 }
 
 /* True if the touched page is still to be dealt with. */
@@ -172,6 +193,8 @@ static void take_step(struct progress *p, struct resolution res,
 
 static enum uffd_op first_op(const struct install *what)
 {
+    if (what->source)
+        return OP_MOVE;
     if (what->bytes || what->write)
         return OP_COPY;
     return what->again ? OP_ZEROPAGE_AGAIN : OP_ZEROPAGE;

@@ -24,6 +24,9 @@ struct install {
     const void *bytes;   /* window's contents; NULL: zeros */
     bool write;          /* zeros only: private pages, not the zero page */
     bool again;          /* the same fault has met -EEXIST before */
+    /* Zeros only: as many pages of zeros of our own, to be moved in; where they
+     * cannot be, zeros are copied. NULL: none. */
+    void *source;
 };
 
 enum install_verdict {
@@ -43,6 +46,7 @@ struct install_result {
     uint32_t retries;     /* of these, for a rest or a smaller range */
     size_t npages;        /* pages that went in */
     size_t npages_zero;   /* of these, the shared zero page */
+    size_t npages_moved;  /* of these, pages of `source` */
     struct range present; /* a page that was there though not expected, or
                              empty; the last one met */
     bool skipped;         /* some page of the window was there: `done` has

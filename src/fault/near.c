@@ -3,9 +3,13 @@
 #include "fault/near.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/capability.h>
 #include <poll.h>
 #include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -17,9 +21,21 @@
 
 /* How long it rests, first and at most; and after how many turns without a
  * rescue that begins anew. */
-#define PAUSE_FIRST_NS ((int64_t)200000000)
+#define PAUSE_FIRST_NS ((int64_t)20000000)
 #define PAUSE_LAST_NS  ((int64_t)10000000000)
 #define SERVED_WELL    256
+
+/* Looks of the reader without a fault that end its duty. */
+#define IDLE_LOOKS 10
+
+/* Enough for one on an idle CPU to come. */
+#define A_MOMENT_NS 50000
+
+/* A toucher that takes longer to its next fault has other work, or is on
+ * another CPU; and how many such faults go by before the next look, if it was
+ * the work: doubling, up to this. */
+#define GAP_NS   25000
+#define SKIP_MAX 64
 
 static struct slab_cache nears = SLAB_CACHE("near", sizeof(struct near));
 
@@ -49,6 +65,7 @@ int near_start(struct uf_engine *engine)
         return -ENOMEM;
     atomic_init(&near->at_cpu, -1);
     near->pause_ns = PAUSE_FIRST_NS;
+    near->backoff = 1;
     near->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     err = near->stop_fd < 0 ? -errno : 0;
     if (!err)
@@ -57,10 +74,8 @@ int near_start(struct uf_engine *engine)
         if (near->stop_fd >= 0)
             close(near->stop_fd);
         slab_free(&nears, near);
-        return err;
     }
-    atomic_store(&engine->near, near);
-    return 0;
+    return err;
 }
 
 void near_stop(struct uf_engine *engine)
@@ -78,19 +93,43 @@ void near_stop(struct uf_engine *engine)
     slab_free(&nears, near);
 }
 
-void near_begin(struct near *near)
+void near_forget(struct uf_engine *engine, bool close_fd)
+{
+    struct near *near = atomic_exchange(&engine->near, NULL);
+
+    atomic_store(&engine->nfar, 0);
+    if (!near)
+        return;
+    if (close_fd)
+        close(near->stop_fd);
+    slab_free(&nears, near);
+}
+
+bool near_is_worth_it(const struct uf_engine *engine)
+{
+    cpu_set_t set;
+
+    return engine->opts.cpu_plus_one == 0 && !engine->signals &&
+           sched_getaffinity(0, sizeof(set), &set) == 0 && CPU_COUNT(&set) > 1;
+}
+
+bool near_begin(struct near *near)
 {
     atomic_fetch_add(&near->serial, 1);
+    return !atomic_load(&near->on_duty) &&
+           !atomic_exchange(&near->on_duty, true);
 }
 
 void near_end(struct near *near)
 {
+    near->ended_ns = fault_clock_ns();
     atomic_fetch_add(&near->serial, 1);
     if (!atomic_exchange(&near->rescued, false)) {
         if (++near->served == SERVED_WELL)
             near->pause_ns = PAUSE_FIRST_NS;
         return;
     }
+    atomic_store(&near->on_duty, false);
     sched_setscheduler(0, SCHED_IDLE, &(struct sched_param){0});
     atomic_store(&near->at_cpu, -1);
     near->served = 0;
@@ -110,21 +149,22 @@ void near_rest(struct near *near)
     near->pause_ns = 2 * ns < PAUSE_LAST_NS ? 2 * ns : PAUSE_LAST_NS;
 }
 
-uint64_t near_held(struct uf_engine *engine)
+/* ---------------------------------------------------------------- watching --
+ */
+
+bool near_is_on_duty(struct uf_engine *engine)
 {
     struct near *near = atomic_load(&engine->near);
-    uint64_t serial = near ? atomic_load(&near->serial) : 0;
 
-    return serial % 2 ? serial : 0;
+    return near && atomic_load(&near->on_duty);
 }
 
-void near_rescue(struct uf_engine *engine, uint64_t held)
+static void rescue(struct near *near)
 {
-    struct near *near = atomic_load(&engine->near);
-    pid_t tid = near ? atomic_load(&near->handler->tid) : 0;
+    pid_t tid = atomic_load(&near->handler->tid);
     cpu_set_t everywhere;
 
-    if (tid == 0 || near_held(engine) != held)
+    if (tid == 0)
         return;
     atomic_store(&near->rescued, true);
     sched_setscheduler(tid, SCHED_OTHER, &(struct sched_param){0});
@@ -132,10 +172,84 @@ void near_rescue(struct uf_engine *engine, uint64_t held)
         sched_setaffinity(tid, sizeof(everywhere), &everywhere);
 }
 
-void near_come(struct uf_engine *engine)
+/* Faults wait, and not just since now. */
+static bool faults_wait(struct uf_engine *engine, const struct near *near)
+{
+    struct timespec moment = {0, A_MOMENT_NS};
+
+    for (int looks = 0; looks < 2; looks++) {
+        if (engine->uffd.ops->wait(&engine->uffd, engine->stop_fd, 0) <= 0)
+            return false;
+        if (looks == 0)
+            nanosleep(&moment, NULL);
+    }
+    return atomic_load(&near->serial) == near->seen;
+}
+
+/* Whether a thread sleeps in a fault that was read: it may be that all were
+ * woken, and run where the near handler would. True if that cannot be told. */
+static bool somebody_sleeps(struct uf_engine *engine)
+{
+    char text[256];
+    const char *at;
+    ssize_t got;
+    int fd;
+
+    snprintf(text, sizeof(text), "/proc/thread-self/fdinfo/%d",
+             engine->uffd.fd);
+    fd = open(text, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return true;
+    got = read(fd, text, sizeof(text) - 1);
+    close(fd);
+    text[got > 0 ? got : 0] = '\0';
+    at = strstr(text, "total:");
+    return !at || strtoul(at + strlen("total:"), NULL, 10) > 0;
+}
+
+/* The descriptor is the reader's again; unless the near handler begins at this
+ * very moment, and may have found itself on duty still. */
+static void relieve(struct near *near)
+{
+    atomic_store(&near->on_duty, false);
+    if (atomic_load(&near->serial) != near->seen)
+        atomic_store(&near->on_duty, true);
+    near->idle = 0;
+}
+
+/* The near handler has not moved on. */
+static void act_on(struct uf_engine *engine, struct near *near, bool serving)
+{
+    if (serving && somebody_sleeps(engine)) {
+        rescue(near);
+    } else if (!serving && faults_wait(engine, near)) {
+        atomic_store(&near->rescued, true);
+        relieve(near);
+    } else if (++near->idle >= IDLE_LOOKS) {
+        relieve(near);
+    }
+}
+
+void near_watch(struct uf_engine *engine)
 {
     struct near *near = atomic_load(&engine->near);
-    int cpu = near ? sched_getcpu() : -1;
+    uint64_t serial = near ? atomic_load(&near->serial) : 0;
+
+    if (!near)
+        return;
+    if (serial == near->seen) {
+        act_on(engine, near, serial % 2);
+        return;
+    }
+    near->seen = serial;
+    near->idle = 0;
+}
+
+/* --------------------------------------------------------------- following --
+ */
+
+static void go_to(struct near *near, int cpu)
+{
     cpu_set_t set;
     pid_t tid;
 
@@ -148,4 +262,60 @@ void near_come(struct uf_engine *engine)
     CPU_SET((size_t)cpu, &set);
     if (sched_setaffinity(tid, sizeof(set), &set) == 0)
         atomic_store(&near->at_cpu, cpu);
+}
+
+/* The CPU that a thread runs on or last ran on: proc(5), stat, field 39. -1 if
+ * that cannot be had. */
+static int cpu_of(pid_t tid)
+{
+    char text[1024];
+    const char *at;
+    ssize_t got;
+    int fd;
+
+    snprintf(text, sizeof(text), "/proc/self/task/%d/stat", (int)tid);
+    fd = open(text, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -1;
+    got = read(fd, text, sizeof(text) - 1);
+    close(fd);
+    text[got > 0 ? got : 0] = '\0';
+    at = strrchr(text, ')'); /* ends field 2 */
+    for (int field = 2; at && field < 39; field++)
+        at = strchr(at + 1, ' ');
+    return at ? atoi(at + 1) : -1;
+}
+
+void near_look(struct uf_engine *engine, pid_t tid)
+{
+    struct near *near = atomic_load(&engine->near);
+
+    if (near && !near_is_on_duty(engine))
+        go_to(near, cpu_of(tid));
+}
+
+void near_follow(struct near *near, pid_t tid, uint64_t received_ns)
+{
+    int cpu;
+
+    if (received_ns - near->ended_ns < GAP_NS) {
+        near->skip = 0;
+        return;
+    }
+    if (near->skip > 0 && --near->skip > 0)
+        return;
+    cpu = cpu_of(tid);
+    if (cpu == atomic_load(&near->at_cpu))
+        near->skip = near->backoff < SKIP_MAX ? near->backoff *= 2 : SKIP_MAX;
+    else
+        near->backoff = 1;
+    go_to(near, cpu);
+}
+
+void near_come(struct uf_engine *engine)
+{
+    struct near *near = atomic_load(&engine->near);
+
+    if (near)
+        go_to(near, sched_getcpu());
 }

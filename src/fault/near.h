@@ -13,17 +13,23 @@
  * of policy SCHED_IDLE does not count as busy: the toucher stays, and takes the
  * CPU at once.
  *
- * For that the near handler may wait long for a CPU that others use. So it
- * never holds the reader token, and every fault wakes the ordinary reader too:
- * whichever comes first serves it. What the near handler has taken it may still
- * be kept from serving; so it says so to the reader before it takes anything
- * (near_begin), and a reader that finds it at the same faults a millisecond
- * later gives it an ordinary policy and every CPU (near_rescue). Then the CPUs
- * are busy, and it is no help: it rests for a while, longer each time
- * (near_rest), and the reader serves alone.
+ * While it serves nobody else is to be woken, since an interrupt to an idle CPU
+ * costs more than a fault. So the near handler is *on duty*: the reader leaves
+ * the descriptor to it and looks by a clock, each millisecond.
  *
- * Where the toucher is is known at the break: who raises it is about to touch
- * what it got.
+ *     near, when it wakes        on duty; serves, until the descriptor is empty
+ *     reader: it has moved on    sleeps on
+ *             holds the same,
+ *             and a thread waits gives it an ordinary policy and every CPU
+ *             has not come       (its CPU is busy) takes its place at once
+ *             nothing to do      both wait at the descriptor again
+ *
+ * One that was rescued, or did not come, is no help on CPUs this busy: it rests
+ * for a while, longer each time (near_rest), and the reader serves alone.
+ *
+ * Where the toucher is, /proc says: the reader asks at a few faults, the near
+ * handler when the next fault was long in coming. Who raises the break is about to touch what it got,
+ * and calls it (near_come).
  */
 #ifndef UF_FAULT_NEAR_H
 #define UF_FAULT_NEAR_H
@@ -31,6 +37,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 struct handler;
 struct uf_engine;
@@ -40,15 +47,28 @@ struct near {
     int stop_fd;             /* eventfd of its own: nudges are not for it */
     _Atomic int at_cpu;      /* CPU it is bound to; -1: none yet */
     _Atomic uint64_t serial; /* odd: it is taking or serving faults */
-    atomic_bool rescued;
+    atomic_bool on_duty;
+    atomic_bool rescued; /* or did not come */
     /* The near handler's own: */
-    int64_t pause_ns; /* the next rest */
-    unsigned served;  /* since the last rescue */
+    int64_t pause_ns;  /* the next rest */
+    unsigned served;   /* since the last rescue */
+    uint64_t ended_ns; /* when it had served its last faults */
+    unsigned skip;     /* near_follow */
+    unsigned backoff;
     bool tired;
+    /* The reader's own: */
+    uint64_t seen; /* serial at its last look */
+    unsigned idle; /* looks since that changed */
 };
 
-/* How long it may be at the same faults before it is rescued. */
+/* How long it may be at the same faults, or have them wait. */
 #define NEAR_PATIENCE_NS 1000000
+
+/* Faults that the reader serves before it has one started. */
+#define NEAR_WORTH 64
+
+/* Every how many of the reader's faults it looks where the toucher is. */
+#define NEAR_LOOK 8
 
 /* Starts the near handler. 0 or -errno: the engine works without, too; -EPERM:
  * this process could not rescue it (CAP_SYS_NICE, or RLIMIT_NICE of 20).
@@ -58,17 +78,33 @@ int near_start(struct uf_engine *engine);
 /* Stops and joins it; nothing if there is none. */
 void near_stop(struct uf_engine *engine);
 
-/* By the near handler itself: around taking and serving faults. */
-void near_begin(struct near *near);
+/* In a forked child, where its thread is not. */
+void near_forget(struct uf_engine *engine, bool close_fd);
+
+/* True if this engine's faults would be answered faster with one, as far as can
+ * be told without trying. */
+bool near_is_worth_it(const struct uf_engine *engine);
+
+/* By the near handler itself: around taking and serving faults. near_begin: true
+ * if that puts it on duty, and the reader is to be told. */
+bool near_begin(struct near *near);
 void near_end(struct near *near);
 
 /* Rests, if it was rescued; until the engine stops at the latest. */
 void near_rest(struct near *near);
 
-/* By the reader: what the near handler is at now; 0: nothing, or there is none.
- * And if it is at the same still: */
-uint64_t near_held(struct uf_engine *engine);
-void near_rescue(struct uf_engine *engine, uint64_t held);
+/* By the reader: whether the descriptor is the near handler's now. If so, and
+ * NEAR_PATIENCE_NS later, near_watch. */
+bool near_is_on_duty(struct uf_engine *engine);
+void near_watch(struct uf_engine *engine);
+
+/* By the reader, which has served a fault of the thread: sends the near handler
+ * to where the thread is. */
+void near_look(struct uf_engine *engine, pid_t tid);
+
+/* By the near handler, the same of itself, if the time since its last fault
+ * tells that the thread may be elsewhere. */
+void near_follow(struct near *near, pid_t tid, uint64_t received_ns);
 
 /* Has it come to the calling thread's CPU. Costs nothing when it is there. */
 void near_come(struct uf_engine *engine);

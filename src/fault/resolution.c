@@ -112,7 +112,7 @@ static const struct resolution_row table[] = {
     {OP_ZEROPAGE_AGAIN, -ENOSPC, ALWAYS, {STEP_TEARDOWN,
      "the address space is gone (4.11 to 4.13)"}},
 
-    /* moving and continuing (later engines; the errnos are settled here) */
+    /* moving; continuing (later engines: the errnos are settled here) */
     {OP_MOVE, -EAGAIN, PARTIAL, {STEP_RETRY_REST, "part has moved"}},
     {OP_MOVE, -EEXIST, ALWAYS, {STEP_WAKE, "the page is there"}},
     {OP_MOVE, -ESRCH, ALWAYS, {STEP_TEARDOWN, "the address space is gone"}},

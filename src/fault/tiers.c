@@ -16,7 +16,8 @@
 #include "host/uffd_signal.h"
 
 #define FEATURES_WANTED                                                        \
-    (UFFD_FEATURE_THREAD_ID | UFFD_FEATURE_EXACT_ADDRESS | UFFD_FEATURE_POISON)
+    (UFFD_FEATURE_THREAD_ID | UFFD_FEATURE_EXACT_ADDRESS |                     \
+     UFFD_FEATURE_POISON | UFFD_FEATURE_MOVE)
 
 static const enum uf_tier tiers[] = {UF_TIER_SYSCALL, UF_TIER_DEVICE,
                                      UF_TIER_USER_MODE};

@@ -11,9 +11,11 @@
 #include "base/slab.h"
 
 struct entry {
-    struct range range;
-    /* NULL: the space is gone and the entry is dropped by the next change; so
-     * that a removal needs no memory. */
+    _Atomic uintptr_t start;
+    _Atomic uintptr_t end;
+    /* NULL: the space is gone. The entry keeps its place, so that a removal
+     * needs no memory, until a new space takes it over or the table is made
+     * anew. */
     struct uf_space *_Atomic space;
     uf_trap_hook hook;
     void *data;
@@ -21,6 +23,7 @@ struct entry {
 
 struct table {
     size_t count;
+    size_t ndead; /* of them, without a space */
     size_t capacity;
     size_t bytes;          /* of the mapping it lies in; 0: static */
     struct entry *entries; /* sorted by address */
@@ -43,6 +46,16 @@ static atomic_uint readers[2];
 
 /* --------------------------------------------------------------- reading -- */
 
+static uintptr_t start_of(const struct entry *e)
+{
+    return atomic_load_explicit(&e->start, memory_order_relaxed);
+}
+
+static uintptr_t end_of(const struct entry *e)
+{
+    return atomic_load_explicit(&e->end, memory_order_relaxed);
+}
+
 /* The index of the first entry that ends above addr. */
 static size_t find(const struct table *t, uintptr_t addr)
 {
@@ -51,7 +64,7 @@ static size_t find(const struct table *t, uintptr_t addr)
     while (low < high) {
         size_t mid = (low + high) / 2;
 
-        if (t->entries[mid].range.end <= addr)
+        if (end_of(&t->entries[mid]) <= addr)
             low = mid + 1;
         else
             high = mid;
@@ -69,14 +82,18 @@ bool trap_table_pin(uintptr_t addr, struct trap_place *ret)
     atomic_fetch_add(reading, 1);
     t = atomic_load(&published);
     i = find(t, addr);
-    if (i < t->count && range_contains(t->entries[i].range, addr)) {
+    if (i < t->count) {
         const struct entry *e = &t->entries[i];
 
-        *ret = (struct trap_place){atomic_load(&e->space), e->hook, e->data};
-        found = ret->space != NULL;
+        ret->space = atomic_load(&e->space);
+        /* The entry may have been another's when it was found. */
+        found = ret->space && range_contains(ret->space->region.range, addr);
     }
-    if (found)
+    if (found) {
+        ret->hook = t->entries[i].hook;
+        ret->data = t->entries[i].data;
         space_pin(ret->space);
+    }
     atomic_fetch_sub(reading, 1);
     return found;
 }
@@ -118,9 +135,22 @@ static struct table *new_table(size_t capacity)
     return t;
 }
 
+static void set_entry(struct entry *e, struct uf_space *space,
+                      uf_trap_hook hook, void *data)
+{
+    struct range range = space->region.range;
+
+    atomic_store_explicit(&e->start, range.start, memory_order_relaxed);
+    atomic_store_explicit(&e->end, range.end, memory_order_relaxed);
+    e->hook = hook;
+    e->data = data;
+    atomic_store(&e->space, space);
+}
+
 static void copy_entry(struct entry *to, const struct entry *from)
 {
-    to->range = from->range;
+    atomic_store_explicit(&to->start, start_of(from), memory_order_relaxed);
+    atomic_store_explicit(&to->end, end_of(from), memory_order_relaxed);
     to->hook = from->hook;
     to->data = from->data;
     atomic_store_explicit(
@@ -137,6 +167,7 @@ static void copy_live(struct table *to, const struct table *from)
         if (atomic_load_explicit(&from->entries[i].space, memory_order_relaxed))
             copy_entry(&to->entries[kept++], &from->entries[i]);
     to->count = kept;
+    to->ndead = 0;
 }
 
 /* A table for up to `count` entries with what is there, that may be changed;
@@ -177,25 +208,59 @@ static struct entry *entry_of(struct table *t, const struct uf_space *space)
     return NULL;
 }
 
-int trap_table_add(struct uf_space *space)
+/* Whether `range` may stand at index i instead of the entry there. */
+static bool fits_at(const struct table *t, size_t i, struct range range)
 {
-    struct entry fresh = {.range = space->region.range, .space = space};
-    struct table *t;
+    return (i == 0 || end_of(&t->entries[i - 1]) <= range.start) &&
+           (i + 1 >= t->count || range.end <= start_of(&t->entries[i + 1]));
+}
+
+/* The place of a space that is gone; mmap likes to give the next one its
+ * addresses. NULL if there is none that fits. Readers see either: what an entry
+ * says of a space counts only together with the space. */
+static struct entry *dead_place(struct table *t, struct range range)
+{
+    size_t i = find(t, range.start);
+
+    for (size_t k = i > 0 ? i - 1 : 0; k <= i && k < t->count; k++)
+        if (!atomic_load(&t->entries[k].space) && fits_at(t, k, range))
+            return &t->entries[k];
+    return NULL;
+}
+
+static bool insert(struct uf_space *space)
+{
+    struct table *t = changeable(now()->count - now()->ndead + 1);
+    struct range range = space->region.range;
     size_t i;
 
+    if (!t)
+        return false;
+    i = find(t, range.start);
+    CHECK(i == t->count || start_of(&t->entries[i]) >= range.end);
+    for (size_t k = t->count; k > i; k--)
+        copy_entry(&t->entries[k], &t->entries[k - 1]);
+    set_entry(&t->entries[i], space, NULL, NULL);
+    t->count++;
+    publish(t);
+    return true;
+}
+
+int trap_table_add(struct uf_space *space)
+{
+    struct entry *dead;
+    bool added = true;
+
     lock_take(&lock);
-    t = changeable(now()->count + 1);
-    if (t) {
-        i = find(t, fresh.range.start);
-        CHECK(i == t->count || t->entries[i].range.start >= fresh.range.end);
-        for (size_t k = t->count; k > i; k--)
-            copy_entry(&t->entries[k], &t->entries[k - 1]);
-        copy_entry(&t->entries[i], &fresh);
-        t->count++;
-        publish(t);
+    dead = dead_place(now(), space->region.range);
+    if (dead) {
+        set_entry(dead, space, NULL, NULL);
+        now()->ndead--;
+    } else {
+        added = insert(space);
     }
     lock_release(&lock);
-    return t ? 0 : -ENOMEM;
+    return added ? 0 : -ENOMEM;
 }
 
 void trap_table_remove(const struct uf_space *space)
@@ -206,6 +271,7 @@ void trap_table_remove(const struct uf_space *space)
     e = entry_of(now(), space);
     if (e) {
         atomic_store(&e->space, NULL);
+        now()->ndead++;
         await_readers();
     }
     lock_release(&lock);
@@ -262,7 +328,9 @@ void trap_table_fork_child(void)
     for (size_t i = 0; i < t->count; i++) {
         struct uf_space *space = atomic_load(&t->entries[i].space);
 
-        if (space && !space_is_live(space))
+        if (space && !space_is_live(space)) {
             atomic_store(&t->entries[i].space, NULL);
+            t->ndead++;
+        }
     }
 }

@@ -148,6 +148,25 @@ int pages_count(struct pages *pages, struct range part, struct page_counts *ret)
     return err;
 }
 
+ssize_t pages_count_huge(const struct pages *pages, struct range part)
+{
+    struct scan_region found;
+    struct scan_arg arg = {
+        .size = sizeof(arg),
+        .start = part.start,
+        .end = part.end,
+        .vec = (uintptr_t)&found,
+        .vec_len = 1,
+        .category_mask = PAGE_CAT_PRESENT | PAGE_CAT_HUGE,
+        .return_mask = PAGE_CAT_PRESENT,
+    };
+    int n = ioctl(pages->fd, SCAN_IOCTL, &arg);
+
+    if (n < 0)
+        return -errno;
+    return n == 0 ? 0 : (ssize_t)((found.end - found.start) / page_size());
+}
+
 int pages_count_resident(struct range part, size_t *ret_npages)
 {
     unsigned char vec[1024];

@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 #include "base/range.h"
 
@@ -33,6 +34,10 @@ void pages_close(struct pages *pages); /* NULL is allowed */
 /* 0 or -errno. */
 int pages_count(struct pages *pages, struct range part,
                 struct page_counts *ret);
+
+/* How many of [part), as small pages, are mapped by huge pages, or -errno
+ * (before 6.7). One huge page's worth at most; any thread at any time. */
+ssize_t pages_count_huge(const struct pages *pages, struct range part);
 
 /* Testing: as before 6.7. */
 void pages_forbid_scan(struct pages *pages);

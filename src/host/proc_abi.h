@@ -16,6 +16,7 @@
 #define PAGE_CAT_PRESENT (1u << 3)
 #define PAGE_CAT_SWAPPED (1u << 4) /* swap, or a marker (poison, guard) */
 #define PAGE_CAT_PFNZERO (1u << 5) /* the shared page of zeros */
+#define PAGE_CAT_HUGE    (1u << 6) /* mapped by a huge page */
 
 struct scan_region {
     __u64 start;

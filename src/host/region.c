@@ -53,6 +53,15 @@ static int undo_reserve(struct region *region, int err)
     return err;
 }
 
+/* More than the page: then no page table stays behind, which would keep a huge
+ * page from being moved there (kernels with CONFIG_PT_RECLAIM). */
+static size_t first_huge_page(const struct region *region)
+{
+    size_t huge = page_size() / 8 * page_size();
+
+    return range_len(region->range) < huge ? page_size() : huge;
+}
+
 /*
  * The kernel joins two of its VMAs only if they share an anon_vma, which each
  * gets at its first write fault: pieces opened apart would stay apart for ever
@@ -66,7 +75,7 @@ static int share_one_anon_vma(struct region *region)
     if (sys->mprotect(first, page_size(), PROT_READ | PROT_WRITE) == 0) {
         *(volatile char *)first = 0;
         if (sys->mprotect(first, page_size(), PROT_NONE) == 0 &&
-            sys->madvise(first, page_size(), MADV_DONTNEED) == 0)
+            sys->madvise(first, first_huge_page(region), MADV_DONTNEED) == 0)
             return 0;
     }
     return undo_reserve(region, -errno);
@@ -197,6 +206,12 @@ int region_dontfork(struct region *region)
                                  range_len(region->range), MADV_DONTFORK));
 }
 
+void region_prefer_huge(struct region *region)
+{
+    region->huge = sys->madvise(at(region->range.start),
+                                range_len(region->range), MADV_HUGEPAGE) == 0;
+}
+
 int region_residency(struct range part, unsigned char *ret_vec)
 {
     return or_errno(sys->mincore(at(part.start), range_len(part), ret_vec));
@@ -225,6 +240,8 @@ static int reserve_again(struct region *region, struct range part)
                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1,
                   0) == MAP_FAILED)
         return -errno;
+    if (region->huge)
+        sys->madvise(at(part.start), range_len(part), MADV_HUGEPAGE);
     err = region_keep_from_children(region, part);
     return err ? err : region_register(region, part);
 }

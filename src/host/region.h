@@ -32,6 +32,7 @@ enum region_kind { REGION_RESERVED, REGION_NATIVE };
 struct region {
     enum region_kind kind;
     bool dontfork; /* region_dontfork was called: holds for new pieces too */
+    bool huge;     /* region_prefer_huge was called: the same */
     struct range range;
     struct uffd *uffd; /* NULL while served by nobody (new, or forked) */
     /* Hull of what could not be reserved or registered again. It is closed, and
@@ -126,6 +127,13 @@ int region_forbid(struct region *region, struct range part);
 
 /* Keeps the region out of forked children (MADV_DONTFORK). 0 or -errno. */
 int region_dontfork(struct region *region);
+
+/*
+ * MADV_HUGEPAGE on the whole region, as far as the kernel knows of it. A touch
+ * then leaves no table of small pages behind while it waits for its page, in
+ * whose place no huge page could be moved. Requires: new, nothing is open.
+ */
+void region_prefer_huge(struct region *region);
 
 /* One byte per page of [part): bit 0 set if resident (mincore(2)). 0 or
  * -errno. */

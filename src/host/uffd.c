@@ -135,6 +135,18 @@ static struct uffd_result fd_zeropage(struct uffd *u, struct range dst)
     return result(rc, arg.zeropage);
 }
 
+static struct uffd_result fd_move(struct uffd *u, struct range dst, void *src)
+{
+    struct uffdio_move arg = {.dst = dst.start,
+                              .src = (uintptr_t)src,
+                              .len = range_len(dst),
+                              .mode = u->hold_wakes ? UFFDIO_MOVE_MODE_DONTWAKE
+                                                    : 0};
+    int rc = ioctl(u->fd, UFFDIO_MOVE, &arg);
+
+    return result(rc, arg.move);
+}
+
 static struct uffd_result fd_poison(struct uffd *u, struct range dst)
 {
     struct uffdio_poison arg = {
@@ -180,6 +192,7 @@ static const struct uffd_ops fd_ops = {
     .wait = fd_wait,
     .copy = fd_copy,
     .zeropage = fd_zeropage,
+    .move = fd_move,
     .poison = fd_poison,
     .wake = fd_wake,
     .regist = fd_register,
@@ -207,7 +220,8 @@ int uffd_init(struct uffd *u, enum uf_tier tier, uint64_t wanted)
                        .fd = fd,
                        .tier = tier,
                        .features = wanted & features,
-                       .can_poison = (features & UFFD_FEATURE_POISON) != 0};
+                       .can_poison = (features & UFFD_FEATURE_POISON) != 0,
+                       .can_move = (features & UFFD_FEATURE_MOVE) != 0};
     return 0;
 }
 

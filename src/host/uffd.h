@@ -43,6 +43,9 @@ struct uffd_ops {
     struct uffd_result (*copy)(struct uffd *u, struct range dst,
                                const void *src);
     struct uffd_result (*zeropage)(struct uffd *u, struct range dst);
+    /* Moves the pages at `src`, memory of our own, to dst; not every
+     * descriptor can (can_move). */
+    struct uffd_result (*move)(struct uffd *u, struct range dst, void *src);
     struct uffd_result (*poison)(struct uffd *u, struct range dst);
     struct uffd_result (*wake)(struct uffd *u, struct range range);
     struct uffd_result (*regist)(struct uffd *u, struct range range);
@@ -56,7 +59,8 @@ struct uffd {
     enum uf_tier tier;
     uint64_t features; /* UFFD_FEATURE_* granted */
     bool can_poison;
-    /* Copy, zeropage and poison wake nobody: the caller does so by `wake` when
+    bool can_move;
+    /* Copy, zeropage, move and poison wake nobody: the caller does so by `wake` when
      * it has counted what it did. */
     bool hold_wakes;
     struct uffd_box *box; /* uffd_signal.h; NULL: faults are messages */

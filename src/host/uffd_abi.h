@@ -53,6 +53,10 @@ struct uffdio_poison {
 #define UFFDIO_POISON_MODE_DONTWAKE ((__u64)1 << 0)
 #endif
 
+#ifndef UFFDIO_MOVE_MODE_DONTWAKE
+#define UFFDIO_MOVE_MODE_DONTWAKE ((__u64)1 << 0)
+#endif
+
 #ifndef UFFDIO_MOVE
 #define _UFFDIO_MOVE (0x05)
 struct uffdio_move {

@@ -106,6 +106,17 @@ bool resident_any(const struct resident *r, struct range part)
     return false;
 }
 
+bool resident_all(const struct resident *r, struct range part)
+{
+    size_t first = page_index(r, part.start), end = page_index(r, part.end);
+
+    for (size_t w = first / WORD_BITS; w * WORD_BITS < end; w++)
+        if (~atomic_load_explicit(&r->words[w], memory_order_relaxed) &
+            word_mask(w, first, end))
+            return false;
+    return true;
+}
+
 struct range resident_hole(const struct resident *r, uintptr_t addr,
                            struct range within)
 {

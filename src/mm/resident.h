@@ -40,6 +40,9 @@ bool resident_test(const struct resident *r, uintptr_t addr);
 size_t resident_set(struct resident *r, struct range part);
 size_t resident_clear(struct resident *r, struct range part);
 
+/* True if every bit of [part) is set. */
+bool resident_all(const struct resident *r, struct range part);
+
 /* True if any bit of [part) is set. */
 bool resident_any(const struct resident *r, struct range part);
 

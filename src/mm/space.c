@@ -16,6 +16,9 @@
 #define LEN_MIN ((size_t)64 << 10)
 #define LEN_MAX ((size_t)64 << 40)
 
+#define SPACE_FLAGS                                                            \
+    (UF_SPACE_LOCKED | UF_SPACE_BOTTOM_UP | UF_SPACE_HUGE | UF_SPACE_PROMOTE)
+
 /* sysctl vm.max_map_count as kernels come. */
 #define MAP_COUNT_DEFAULT 65530
 
@@ -47,7 +50,7 @@ int space_opts_check(const struct uf_space_opts *opts)
 {
     if (!opts || opts->size != sizeof(*opts) ||
         opts->engine_kind > UF_ENGINE_AUTO || opts->window_pages > 512 ||
-        (opts->flags & ~(UF_SPACE_LOCKED | UF_SPACE_BOTTOM_UP)) != 0)
+        (opts->flags & ~SPACE_FLAGS) != 0)
         return -EINVAL;
     if (!range_opts_are_sound(opts) || !fork_policy_is_sound(opts))
         return -EINVAL;
@@ -102,6 +105,8 @@ static int make_region(struct uf_space *space,
         return 0;
     }
     err = region_reserve(&space->region, opts->address, opts->len_bytes);
+    if (!err && (opts->flags & UF_SPACE_HUGE))
+        region_prefer_huge(&space->region);
     if (!err && space->config.fork == UF_FORK_NONE)
         err = region_dontfork(&space->region);
     return err;

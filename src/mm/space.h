@@ -60,6 +60,7 @@ struct vm_pages {
     size_t locked;
 };
 
+struct background;
 struct stream_slot;
 
 struct uf_space {
@@ -106,6 +107,9 @@ struct uf_space {
 
     /* The fault layer's; mm only carries them. */
     struct stream_slot *_Atomic streams; /* fault/streams.h; NULL until used */
+    /* fault/background.h: of the engine, as soon as some memory of the space
+     * has the huge policy; else NULL. */
+    struct background *_Atomic background;
     struct uf_engine *engine;     /* NULL in a forked child without one */
     struct uf_engine *own_engine; /* made for this space alone, or NULL */
     uint64_t serial;              /* of this attachment, never used again */

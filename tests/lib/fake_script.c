@@ -23,6 +23,7 @@ static const int possible[FAKE_OPS][ANSWERS] = {
                        -EINVAL},
     [FAKE_POISON] = {-EAGAIN, -EEXIST, -ENOENT, -ENOMEM, -ESRCH, -EINVAL},
     [FAKE_WAKE] = {NO_WAKES},
+    [FAKE_MOVE] = {-EAGAIN, PARTIAL, -EEXIST, -ENOENT, -EBUSY, -EINVAL},
 };
 
 void fake_script_init(struct fake_script *script)

@@ -25,6 +25,7 @@ enum fake_op {
     FAKE_POISON,
     FAKE_WAKE,
     FAKE_REGISTER,
+    FAKE_MOVE,
     FAKE_OPS
 };
 

@@ -28,6 +28,9 @@ static struct uffd_result pass_on(struct fake_wrap *wrap, enum fake_op op,
                                   struct range dst, const void *src)
 {
     switch (op) {
+    case FAKE_MOVE:
+        return wrap->real.ops->move(&wrap->real, dst,
+                                    (void *)(uintptr_t)src); /* NOLINT */
     case FAKE_COPY:
         return wrap->real.ops->copy(&wrap->real, dst, src);
     case FAKE_ZEROPAGE:
@@ -63,6 +66,11 @@ static struct uffd_result wrap_copy(struct uffd *u, struct range dst,
 static struct uffd_result wrap_zeropage(struct uffd *u, struct range dst)
 {
     return put(u, FAKE_ZEROPAGE, dst, NULL);
+}
+
+static struct uffd_result wrap_move(struct uffd *u, struct range dst, void *src)
+{
+    return put(u, FAKE_MOVE, dst, src);
 }
 
 static struct uffd_result wrap_poison(struct uffd *u, struct range dst)
@@ -109,6 +117,7 @@ static const struct uffd_ops wrap_ops = {
     .wait = wrap_wait,
     .copy = wrap_copy,
     .zeropage = wrap_zeropage,
+    .move = wrap_move,
     .poison = wrap_poison,
     .wake = wrap_wake,
     .regist = wrap_register,

@@ -16,6 +16,8 @@
 #include <sched.h>
 #include <unistd.h>
 
+#include "fault/trap.h"
+
 #define SPACE_BYTES ((size_t)16 << 20)
 #define HANG_S      240
 
@@ -36,12 +38,17 @@ static void on_signal(int signo, siginfo_t *info, void *context)
     siglongjmp(escape, 1);
 }
 
-/* Each time: cmocka puts handlers of its own in place for every test. */
+/* Each time: cmocka puts handlers of its own in place for every test. But not in
+ * front of a signal engine's, which calls the one it found (live_space). */
 static void catch_signals(void)
 {
     struct sigaction action = {.sa_sigaction = on_signal,
                                .sa_flags = SA_SIGINFO};
 
+    if (live_engine_kind() == UF_ENGINE_SIGNAL && trap_enter_guarded()) {
+        trap_leave_guarded();
+        return;
+    }
     sigaction(SIGSEGV, &action, NULL);
     sigaction(SIGBUS, &action, NULL);
 }
@@ -125,12 +132,29 @@ uintptr_t live_page(const struct uf_space *space, size_t n)
 
 /* ---------------------------------------------------------------- spaces -- */
 
+enum uf_engine_kind live_engine_kind(void)
+{
+    const char *kind = getenv("UFAULT_TEST_ENGINE");
+
+    return kind && strcmp(kind, "signal") == 0 ? UF_ENGINE_SIGNAL
+                                               : UF_ENGINE_THREAD;
+}
+
+int live_unmapped_code(void)
+{
+    return live_engine_kind() == UF_ENGINE_SIGNAL ? SEGV_MAPERR : SEGV_ACCERR;
+}
+
 struct uf_space *live_space(const struct uf_space_opts *opts, size_t npages)
 {
     struct uf_space_opts o = opts ? *opts : (struct uf_space_opts){0};
     struct uf_space *space = NULL;
 
     o.size = sizeof(o);
+    if (!o.engine && o.engine_kind == UF_ENGINE_THREAD)
+        o.engine_kind = live_engine_kind();
+    if (o.engine_kind == UF_ENGINE_SIGNAL)
+        catch_signals();
     if (o.len_bytes == 0)
         o.len_bytes = SPACE_BYTES;
     assert_int_equal(uf_space_create(&o, &space), 0);

@@ -46,7 +46,29 @@ uintptr_t live_page(const struct uf_space *space, size_t n);
 
 /* ---------------------------------------------------------------- spaces -- */
 
-/* A space as the options say (size, and 16 MiB if len_bytes is 0, are filled
+/* The kind of engine that a test is to run on: that of UFAULT_TEST_ENGINE,
+ * "signal" or "thread". */
+enum uf_engine_kind live_engine_kind(void);
+
+/* si_code of a touch of what is reserved and not mapped: the kernel's word, or
+ * the trap handler's, which a signal engine has installed. */
+int live_unmapped_code(void);
+
+/* The kernel's count of faults is ours: not with a sanitizer, and it leaves out
+ * those that end in a signal. */
+#define LIVE_KERNEL_COUNTS                                                     \
+    (!LIVE_SANITIZED && live_engine_kind() == UF_ENGINE_THREAD)
+
+/* For tests of touches by system calls, which a signal engine does not serve:
+ * skips them there. */
+#define LIVE_NEEDS_KERNEL_TOUCHES()                                            \
+    do {                                                                       \
+        if (live_engine_kind() == UF_ENGINE_SIGNAL)                            \
+            skip();                                                            \
+    } while (0)
+
+/* A space as the options say (that kind of engine, if it has one of its own;
+ * size, and 16 MiB if len_bytes is 0, are filled
  * in), with the break raised by npages. Asserts. */
 struct uf_space *live_space(const struct uf_space_opts *opts, size_t npages);
 

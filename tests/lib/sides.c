@@ -242,7 +242,7 @@ static void assert_segv(uintptr_t addr, bool write, int code)
 
 void assert_unmapped(const struct side *side, uintptr_t addr)
 {
-    int code = side->space ? SEGV_ACCERR : SEGV_MAPERR;
+    int code = side->space ? live_unmapped_code() : SEGV_MAPERR;
 
     assert_segv(addr, false, code);
     assert_segv(addr, true, code);

@@ -229,6 +229,7 @@ static void a_system_call_on_a_failing_page_is_efault(void **state)
     int fds[2];
 
     (void)state;
+    LIVE_NEEDS_KERNEL_TOUCHES();
     live_pager_init(&p, fails_at_bad, &err);
     space = space_with(&p, 8, 16, NULL);
     assert_int_equal(pipe(fds), 0);

@@ -306,6 +306,7 @@ static void system_calls_make_a_stack_grow_too(void **state)
     struct rlimit before;
 
     (void)state;
+    LIVE_NEEDS_KERNEL_TOUCHES();
     assert_int_equal(getrlimit(RLIMIT_STACK, &before), 0);
     on_all_sides(system_call_body);
     assert_int_equal(setrlimit(RLIMIT_STACK, &before), 0);

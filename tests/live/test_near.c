@@ -16,6 +16,7 @@
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "fault/engine.h"
@@ -125,34 +126,122 @@ static void it_comes_to_the_caller(void **state)
     assert_int_equal(uf_engine_destroy(engine), 0);
 }
 
-/* One that has taken faults and does not get to serve them is given an ordinary
- * policy and every CPU; it is itself again after its next fault. */
+/* The near handler of the engine stays in its copies while `hold` is set. */
+static const struct uffd_ops *real_ops;
+static struct uffd_ops held_ops;
+static _Atomic pid_t near_tid;
+static atomic_bool hold, is_held, all_touched;
+
+static struct uffd_result held_copy(struct uffd *u, struct range range,
+                                    const void *from)
+{
+    while (atomic_load(&hold) &&
+           atomic_load(&near_tid) == (pid_t)syscall(SYS_gettid)) {
+        atomic_store(&is_held, true);
+        sched_yield();
+    }
+    return real_ops->copy(u, range, from);
+}
+
+static struct uf_engine *engine_that_can_be_held(void)
+{
+    struct uf_engine *engine;
+    struct near *near;
+    struct uffd uffd;
+
+    assert_int_equal(engine_open_uffd(0, UF_ENGINE_THREAD, &uffd), 0);
+    real_ops = uffd.ops;
+    held_ops = *uffd.ops;
+    held_ops.copy = held_copy;
+    uffd.ops = &held_ops;
+    assert_int_equal(engine_create_on(NULL, &uffd, &engine), 0);
+    assert_int_equal(near_start(engine), 0);
+    near = atomic_load(&engine->near);
+    while (atomic_load(&near->handler->tid) == 0)
+        sched_yield();
+    atomic_store(&near_tid, atomic_load(&near->handler->tid));
+    return engine;
+}
+
+static void *touch_all(void *arg)
+{
+    struct uf_space *space = arg;
+
+    for (size_t i = 0; i < NPAGES; i++) {
+        near_come(space->engine);
+        if (live_write(live_page(space, i), 3, NULL) != 0)
+            return space;
+    }
+    atomic_store(&all_touched, true);
+    return NULL;
+}
+
+/* One that has taken a fault and does not get to answer it is given an ordinary
+ * policy and every CPU; it is itself again after that fault. */
 static void a_stuck_one_is_rescued(void **state)
 {
-    struct uf_space_opts opts = {.window_pages = 1, .engine = near_engine()};
+    struct uf_space_opts opts = {.window_pages = 1,
+                                 .engine = engine_that_can_be_held()};
     struct near *near = atomic_load(&opts.engine->near);
-    struct uf_space *space = live_space(&opts, NPAGES);
-    cpu_set_t its;
-    pid_t tid;
+    bool caught = false;
 
     (void)state;
-    while ((tid = atomic_load(&near->handler->tid)) == 0 ||
-           sched_getscheduler(tid) != SCHED_IDLE)
+    for (int round = 0; round < 100 && !caught; round++) {
+        struct uf_space *space = live_space(&opts, NPAGES);
+        pthread_t toucher;
+        void *failed;
+
+        atomic_store(&is_held, false);
+        atomic_store(&all_touched, false);
+        atomic_store(&hold, true);
+        assert_int_equal(pthread_create(&toucher, NULL, touch_all, space), 0);
+        while (!atomic_load(&is_held) && !atomic_load(&all_touched))
+            sched_yield();
+        caught = atomic_load(&is_held);
+        while (caught && !atomic_load(&near->rescued))
+            sched_yield();
+        if (caught) {
+            cpu_set_t its;
+
+            while (sched_getscheduler(near_tid) != SCHED_OTHER)
+                sched_yield();
+            do
+                assert_int_equal(sched_getaffinity(near_tid, sizeof(its), &its),
+                                 0);
+            while (CPU_COUNT(&its) == 1 && sysconf(_SC_NPROCESSORS_ONLN) > 1);
+        }
+        atomic_store(&hold, false);
+        pthread_join(toucher, &failed);
+        assert_null(failed);
+        live_assert_law(space);
+        assert_int_equal(uf_space_destroy(space), 0);
+    }
+    assert_true(caught);
+    while (sched_getscheduler(near_tid) != SCHED_IDLE)
         sched_yield();
-    near_come(opts.engine);
-    near_begin(near); /* as if it had */
-    engine_nudge_reader(opts.engine);
-    while (!atomic_load(&near->rescued) ||
-           sched_getscheduler(tid) != SCHED_OTHER)
-        sched_yield();
-    do
-        assert_int_equal(sched_getaffinity(tid, sizeof(its), &its), 0);
-    while (CPU_COUNT(&its) == 1 && sysconf(_SC_NPROCESSORS_ONLN) > 1);
-    atomic_fetch_add(&near->serial, 1);
-    for (size_t i = 0; i < NPAGES; i++)
-        assert_int_equal(live_write(live_page(space, i), 3, NULL), 0);
-    live_assert_law(space);
-    assert_int_equal(uf_space_destroy(space), 0);
+    assert_int_equal(uf_engine_destroy(opts.engine), 0);
+}
+
+/* Without being asked: enough faults from afar have one started, and it goes
+ * where they come from. */
+static void faults_from_afar_call_one(void **state)
+{
+    struct uf_space_opts opts = {.window_pages = 1};
+    struct near *near = NULL;
+
+    (void)state;
+    assert_int_equal(uf_engine_create(NULL, &opts.engine), 0);
+    while (!near || atomic_load(&near->at_cpu) < 0) {
+        struct uf_space *space = live_space(&opts, NPAGES);
+
+        for (size_t i = 0; i < NPAGES; i++)
+            assert_int_equal(live_write(live_page(space, i), 1, NULL), 0);
+        near = atomic_load(&opts.engine->near);
+        live_assert_law(space);
+        assert_int_equal(uf_space_destroy(space), 0);
+        if (!near_is_worth_it(opts.engine))
+            break; /* a single CPU */
+    }
     assert_int_equal(uf_engine_destroy(opts.engine), 0);
 }
 
@@ -193,6 +282,7 @@ int main(void)
         cmocka_unit_test(threads_call_it_to_and_fro),
         cmocka_unit_test(it_comes_to_the_caller),
         cmocka_unit_test(a_stuck_one_is_rescued),
+        cmocka_unit_test(faults_from_afar_call_one),
         cmocka_unit_test(it_serves_pagers_too),
     };
     int skipped = live_begin();

@@ -32,6 +32,15 @@ static bool is_hugetlb(const struct mm_case *c)
            failed(c->tested);
 }
 
+/* Without a reservation the kernel needs no page to map one. */
+static bool is_hugetlb_without_pages(const struct mm_case *c)
+{
+    return c->kernel->args.kind == MM_MMAP &&
+           (c->kernel->args.flags & MAP_HUGETLB) &&
+           (c->kernel->args.flags & MAP_NORESERVE) && !failed(c->kernel) &&
+           failed(c->tested);
+}
+
 static bool is_collapse(const struct mm_case *c)
 {
     return c->kernel->args.kind == MM_MADVISE &&
@@ -159,6 +168,9 @@ static const struct meant table[] = {
     {"hugetlb", ASPECT_RESULT, is_hugetlb,
      "a space has no pool of huge pages; which of two errors comes first in a "
      "call that cannot succeed is not followed"},
+    {"hugetlb", ASPECT_ALL | REST_OF_RUN, is_hugetlb_without_pages,
+     "with MAP_NORESERVE the kernel maps huge pages that its pool has not got; "
+     "a space refuses"},
     {"across", ASPECT_ALL | REST_OF_RUN, is_across,
      "the kernel keeps alike neighbours apart that were written to or charged "
      "before they met (anon_vma, VM_ACCOUNT), a space joins them: bounds "

@@ -151,10 +151,22 @@ static void as_the_model_with_readers_expected(void **state)
     (void)state;
     trap_table_expect_readers();
     at_random();
+    assert_int_equal(trap_table_add(&spaces[1]), 0);
+    /* Makes the table anew, without those that are gone. */
+    assert_int_equal(trap_table_set_hook(&spaces[1], NULL, NULL), 0);
+    present[1] = true;
+    hooked[1] = 0;
     slab_inject_failure(1, 1);
     assert_int_equal(trap_table_add(&spaces[0]), -ENOMEM);
     slab_inject_failure(0, 0);
     look_everywhere();
+    /* What takes the place of one that is gone needs none. */
+    trap_table_remove(&spaces[1]);
+    slab_inject_failure(1, 1);
+    assert_int_equal(trap_table_add(&spaces[1]), 0);
+    slab_inject_failure(0, 0);
+    look_everywhere();
+    remove_all();
 }
 
 /* ---------------------------------------------------------------- readers --
