@@ -203,12 +203,15 @@ static void serve_with_user_code(struct handler *handler,
 {
     struct uf_engine *engine = handler->engine;
     unsigned nthreads = atomic_load(&engine->nhandlers);
+    bool entered;
 
     switch (deferred_enter(&engine->deferred, nthreads, fault)) {
     case ENTER_YES:
         hand_on(engine, batch, next, align_down(fault->addr, page_size()));
+        entered = engine_enter_user_code();
         serve_here(handler, space, fault, batch, next);
-        leave_user_code(handler);
+        leave_user_code(handler); /* it may call a hook, too */
+        engine_leave_user_code(entered);
         break;
     case ENTER_LATER:
         break;

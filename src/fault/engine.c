@@ -83,8 +83,10 @@ static void engine_free(struct uf_engine *engine)
         close(engine->stop_fd);
     if (engine->uffd.ops)
         uffd_close(&engine->uffd);
-    if (engine->signals)
+    if (engine->signals) {
+        engine_note_signals(false);
         trap_remove();
+    }
     free_index(engine);
     deferred_destroy(&engine->deferred);
     lock_destroy(&engine->reader);
@@ -105,6 +107,7 @@ static int engine_start(struct uf_engine *engine, const struct uffd *uffd)
         if (err)
             return err;
         engine->signals = true;
+        engine_note_signals(true);
     }
     engine->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (engine->stop_fd < 0)

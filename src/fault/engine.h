@@ -173,6 +173,14 @@ int engine_start_background_locked(struct uf_engine *engine,
                                    struct background *background,
                                    struct handler **ret_handler);
 
+/* A signal engine comes, or goes. */
+void engine_note_signals(bool more);
+
+/* Around code that is not ours, by a handler thread: SIGBUS and SIGSEGV are not
+ * blocked if a signal engine may raise them. What enter returns is for leave. */
+bool engine_enter_user_code(void);
+void engine_leave_user_code(bool entered);
+
 /* Waits for a handler's end and frees it. */
 void engine_join_handler(struct handler *handler);
 

@@ -138,6 +138,41 @@ static void set_stack(pthread_attr_t *attr)
         pthread_attr_setstacksize(attr, HANDLER_STACK_BYTES);
 }
 
+/* Signal engines there are. Their memory, touched by a pager or a hook, raises a
+ * signal that must not be blocked. */
+static atomic_uint signal_engines;
+
+void engine_note_signals(bool more)
+{
+    if (more)
+        atomic_fetch_add(&signal_engines, 1);
+    else
+        atomic_fetch_sub(&signal_engines, 1);
+}
+
+bool engine_enter_user_code(void)
+{
+    sigset_t set;
+
+    if (atomic_load(&signal_engines) == 0)
+        return false;
+    sigemptyset(&set);
+    sigaddset(&set, SIGBUS);
+    sigaddset(&set, SIGSEGV);
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+    return true;
+}
+
+void engine_leave_user_code(bool entered)
+{
+    sigset_t all;
+
+    if (!entered)
+        return;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, NULL);
+}
+
 /* Starts the thread with every signal blocked, so that none of the program's
  * handlers runs on it. */
 static int start_thread(struct handler *handler)
@@ -147,10 +182,6 @@ static int start_thread(struct handler *handler)
     int err;
 
     sigfillset(&all);
-    /* Raised by an access these two end the process if they are blocked, and
-     * under a signal engine the handler answers them. */
-    sigdelset(&all, SIGBUS);
-    sigdelset(&all, SIGSEGV);
     pthread_attr_init(&attr);
     set_stack(&attr);
     pthread_sigmask(SIG_SETMASK, &all, &before);

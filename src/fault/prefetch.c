@@ -92,6 +92,7 @@ void prefetch_some(struct uf_space *space, struct handler *handler,
 {
     struct fault fault = {.tid = 0};
     struct fault_result r;
+    bool entered;
     size_t npages;
 
     if (!find(space, range, &fault.flags))
@@ -99,6 +100,7 @@ void prefetch_some(struct uf_space *space, struct handler *handler,
     npages = range_len(*range) / page_size();
     fault.piece = npages < PIECE_PAGES ? (uint32_t)npages : PIECE_PAGES;
     fault.addr = range->start;
+    entered = engine_enter_user_code();
     r = fault_resolve(space, &handler->server, &fault);
     for (; r.outcome == UF_OUTCOME_DEFERRED && fault.attempts < TRIES;
          fault.attempts++) {
@@ -106,6 +108,7 @@ void prefetch_some(struct uf_space *space, struct handler *handler,
         r = fault_resolve(space, &handler->server, &fault);
     }
     if (r.outcome == UF_OUTCOME_DEFERRED) {
+        engine_leave_user_code(entered);
         range->start += page_size();
         return;
     }
@@ -118,6 +121,7 @@ void prefetch_some(struct uf_space *space, struct handler *handler,
     fault_settle(space);
     fault_wake(space, &r);
     fault_revoke_self_touch(&handler->self_touch, NULL);
+    engine_leave_user_code(entered);
 }
 
 /* Queues what is wanted of the range, mapping by mapping, so that what others
