@@ -54,9 +54,16 @@ static int documented_for_engine(int err)
 int uf_engine_create(const struct uf_engine_opts *opts,
                      struct uf_engine **ret_engine)
 {
+    int err;
+
     if (!ret_engine || (opts && opts->size != sizeof(*opts)))
         return -EINVAL;
-    return documented_for_engine(engine_create(opts, ret_engine));
+    err = documented_for_engine(engine_create(opts, ret_engine));
+    /* Now, not when faults come: to start a thread needs malloc, which may live
+     * on a space of ours. */
+    if (!err && near_is_worth_it(*ret_engine))
+        near_start(*ret_engine); /* slower without, not less right */
+    return err;
 }
 
 int uf_engine_destroy(struct uf_engine *engine)
@@ -144,7 +151,7 @@ int uf_space_create(const struct uf_space_opts *opts,
                    ? create_on(opts, opts->engine, ret_space)
                    : -EINVAL;
     engine_opts.kind = opts->engine_kind;
-    err = uf_engine_create(&engine_opts, &own);
+    err = documented_for_engine(engine_create(&engine_opts, &own));
     if (err)
         return err;
     err = create_on(opts, own, ret_space);

@@ -235,7 +235,8 @@ struct uf_space_opts {
     size_t len_bytes;
     /* Where, page-aligned; 0: the kernel's choice. */
     uintptr_t address;
-    /* Who serves it; NULL: an engine of its own, as uf_engine_create(NULL). */
+    /* Who serves it; NULL: an engine of its own, with one handler thread. One of
+     * uf_engine_create is faster, if faults come from more than one CPU. */
     struct uf_engine *engine;
     /* Who supplies the heap's pages, by offset from the space's base; NULL: the
      * zero pager. The space takes a reference of its own. */

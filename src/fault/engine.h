@@ -87,7 +87,7 @@ struct uf_engine {
     atomic_uint nhandlers; /* started */
 
     struct near *_Atomic near; /* near.h; NULL if there is none */
-    atomic_uint nfar;          /* faults that others than it served */
+    atomic_uint nfar;          /* times that others than it served */
     struct lock reader;        /* the token */
     bool read_next; /* the descriptor is looked at before the queue; reader */
     struct deferred_queue deferred;

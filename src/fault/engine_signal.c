@@ -19,10 +19,10 @@
  */
 #include "fault/engine.h"
 
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "base/thread_id.h"
 #include "host/uffd_abi.h"
 #include "host/uffd_signal.h"
 
@@ -116,7 +116,7 @@ bool engine_serve_signal(struct uf_space *space, uintptr_t addr, bool write)
     struct fault fault = {
         .addr = addr,
         .flags = write ? UF_FAULT_WRITE : 0,
-        .tid = (pid_t)syscall(SYS_gettid),
+        .tid = thread_id(),
         .received_ns = fault_clock_ns(),
     };
     struct uf_engine *engine = space->engine;

@@ -156,19 +156,6 @@ static void collect(struct uf_engine *engine, struct batch *batch)
         give_up(engine, ready);
 }
 
-/* What the reader's own faults tell about where to serve the next. */
-static void consider_near(struct uf_engine *engine, const struct batch *batch)
-{
-    unsigned nfar = atomic_fetch_add(&engine->nfar, 1) + 1;
-
-    if (atomic_load(&engine->near)) {
-        if (nfar % NEAR_LOOK == 0)
-            near_look(engine, batch->faults[0].tid);
-    } else if (nfar == NEAR_WORTH && near_is_worth_it(engine)) {
-        near_start(engine); /* slower without, not less right */
-    }
-}
-
 static void take_turn(struct handler *handler)
 {
     struct uf_engine *engine = handler->engine;
@@ -178,8 +165,9 @@ static void take_turn(struct handler *handler)
         collect(engine, handler->batch);
     lock_release(&engine->reader);
     batch_serve(handler, handler->batch);
-    if (handler->batch->count > 0 && !handler->batch->deferred)
-        consider_near(engine, handler->batch);
+    if (handler->batch->count > 0 && !handler->batch->deferred &&
+        ++engine->nfar % NEAR_LOOK == 0)
+        near_look(engine, handler->batch->faults[0].tid);
 }
 
 void engine_read_and_serve(struct handler *handler)

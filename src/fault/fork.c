@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #include "base/slab.h"
+#include "base/thread_id.h"
 #include "fault/background.h"
 #include "fault/trap.h"
 
@@ -241,6 +242,7 @@ static void inherit_engine(struct uf_engine *engine)
 void engine_fork_child(void)
 {
     engine_fork_parent();
+    thread_id_forget();
     slab_fork_child();
     lock_fork_child(&registry);
     engine_forget_handlers();

@@ -58,6 +58,8 @@ int near_start(struct uf_engine *engine)
     struct near *near;
     int err;
 
+    if (atomic_load(&engine->near))
+        return 0;
     if (!may_rescue())
         return -EPERM;
     near = slab_alloc(&nears);
@@ -97,7 +99,6 @@ void near_forget(struct uf_engine *engine, bool close_fd)
 {
     struct near *near = atomic_exchange(&engine->near, NULL);
 
-    atomic_store(&engine->nfar, 0);
     if (!near)
         return;
     if (close_fd)

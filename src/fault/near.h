@@ -64,13 +64,10 @@ struct near {
 /* How long it may be at the same faults, or have them wait. */
 #define NEAR_PATIENCE_NS 1000000
 
-/* Faults that the reader serves before it has one started. */
-#define NEAR_WORTH 64
-
 /* Every how many of the reader's faults it looks where the toucher is. */
 #define NEAR_LOOK 8
 
-/* Starts the near handler. 0 or -errno: the engine works without, too; -EPERM:
+/* Starts the near handler, if there is none yet. 0 or -errno: the engine works without, too; -EPERM:
  * this process could not rescue it (CAP_SYS_NICE, or RLIMIT_NICE of 20).
  * Requires: no lock held, one caller. */
 int near_start(struct uf_engine *engine);

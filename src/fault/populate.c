@@ -9,7 +9,6 @@
 
 #include <errno.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -19,6 +18,7 @@
 
 #include "base/check.h"
 #include "base/sys.h"
+#include "base/thread_id.h"
 #include "fault/install.h"
 #include "fault/window.h"
 #include "mm/advice.h"
@@ -124,7 +124,7 @@ bool fault_revoke_self_touch(struct self_touch *touch, const char *pager)
     if (!touch || atomic_load(&touch->count) == 0)
         return false;
     n = collect_notes(touch, pages);
-    fault.tid = (pid_t)syscall(SYS_gettid);
+    fault.tid = thread_id();
     for (unsigned i = 0; i < n; i++) {
         fault.addr = pages[i].addr;
         fault_report(pages[i].space, UF_ERROR_SELF_TOUCH, -EDEADLK, &fault,

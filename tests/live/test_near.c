@@ -222,25 +222,23 @@ static void a_stuck_one_is_rescued(void **state)
     assert_int_equal(uf_engine_destroy(opts.engine), 0);
 }
 
-/* Without being asked: enough faults from afar have one started, and it goes
- * where they come from. */
-static void faults_from_afar_call_one(void **state)
+/* Without being asked: an engine has one, which goes where faults come from. */
+static void it_goes_where_faults_come_from(void **state)
 {
     struct uf_space_opts opts = {.window_pages = 1};
-    struct near *near = NULL;
+    struct near *near;
 
     (void)state;
     assert_int_equal(uf_engine_create(NULL, &opts.engine), 0);
-    while (!near || atomic_load(&near->at_cpu) < 0) {
+    near = atomic_load(&opts.engine->near);
+    assert_int_equal(near != NULL, near_is_worth_it(opts.engine));
+    while (near && atomic_load(&near->at_cpu) < 0) {
         struct uf_space *space = live_space(&opts, NPAGES);
 
         for (size_t i = 0; i < NPAGES; i++)
             assert_int_equal(live_write(live_page(space, i), 1, NULL), 0);
-        near = atomic_load(&opts.engine->near);
         live_assert_law(space);
         assert_int_equal(uf_space_destroy(space), 0);
-        if (!near_is_worth_it(opts.engine))
-            break; /* a single CPU */
     }
     assert_int_equal(uf_engine_destroy(opts.engine), 0);
 }
@@ -282,7 +280,7 @@ int main(void)
         cmocka_unit_test(threads_call_it_to_and_fro),
         cmocka_unit_test(it_comes_to_the_caller),
         cmocka_unit_test(a_stuck_one_is_rescued),
-        cmocka_unit_test(faults_from_afar_call_one),
+        cmocka_unit_test(it_goes_where_faults_come_from),
         cmocka_unit_test(it_serves_pagers_too),
     };
     int skipped = live_begin();
