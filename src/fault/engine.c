@@ -301,6 +301,8 @@ int engine_ready_for_pager(struct uf_space *space, struct uf_pager *pager)
         err = engine_give_buffers(space->engine);
     if (!err && space->engine)
         err = engine_start_handlers(space->engine, 2);
+    if (!err && space->engine)
+        near_retire(space->engine);
     if (!err)
         atomic_store(&space->has_pagers, true);
     return err;
@@ -316,6 +318,8 @@ int engine_attach(struct uf_engine *engine, struct uf_space *space)
         err = engine_start_handlers(engine, 2);
     if (err)
         return err;
+    if (fault_runs_user_code(space))
+        near_retire(engine);
     if (engine->signals && !space->refused.words)
         err = resident_init(&space->refused, space->resident.range);
     if (err)

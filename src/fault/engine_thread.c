@@ -103,7 +103,9 @@ static void take_turn_near(struct handler *handler)
     struct uf_engine *engine = handler->engine;
 
     near_rest(handler->near);
-    if (engine->uffd.ops->wait(&engine->uffd, handler->near->stop_fd, -1) <= 0)
+    if (engine->uffd.ops->wait(&engine->uffd, handler->near->stop_fd, -1) <=
+            0 ||
+        atomic_load(&handler->near->retired))
         return;
     if (near_begin(handler->near))
         engine_nudge_reader(engine); /* it is to look after us */

@@ -95,6 +95,14 @@ void near_stop(struct uf_engine *engine)
     slab_free(&nears, near);
 }
 
+void near_retire(struct uf_engine *engine)
+{
+    struct near *near = atomic_load(&engine->near);
+
+    if (near)
+        atomic_store(&near->retired, true);
+}
+
 void near_forget(struct uf_engine *engine, bool close_fd)
 {
     struct near *near = atomic_exchange(&engine->near, NULL);
@@ -143,6 +151,10 @@ void near_rest(struct near *near)
     int64_t ns = near->pause_ns;
     struct timespec ts = {ns / 1000000000, ns % 1000000000};
 
+    if (atomic_load(&near->retired)) {
+        ppoll(&stop, 1, NULL, NULL);
+        return;
+    }
     if (!near->tired)
         return;
     ppoll(&stop, 1, &ts, NULL);
@@ -223,6 +235,7 @@ static void act_on(struct uf_engine *engine, struct near *near, bool serving)
 {
     if (serving && somebody_sleeps(engine)) {
         rescue(near);
+        relieve(near);
     } else if (!serving && faults_wait(engine, near)) {
         atomic_store(&near->rescued, true);
         relieve(near);

@@ -48,6 +48,7 @@ struct near {
     _Atomic int at_cpu;      /* CPU it is bound to; -1: none yet */
     _Atomic uint64_t serial; /* odd: it is taking or serving faults */
     atomic_bool on_duty;
+    atomic_bool retired;
     atomic_bool rescued; /* or did not come */
     /* The near handler's own: */
     int64_t pause_ns;  /* the next rest */
@@ -75,6 +76,10 @@ int near_start(struct uf_engine *engine);
 /* Stops and joins it; nothing if there is none. */
 void near_stop(struct uf_engine *engine);
 
+/* From now on serving may mean to run foreign code, which may block with the
+ * near handler on duty: it takes no more faults. */
+void near_retire(struct uf_engine *engine);
+
 /* In a forked child, where its thread is not. */
 void near_forget(struct uf_engine *engine, bool close_fd);
 
@@ -87,7 +92,7 @@ bool near_is_worth_it(const struct uf_engine *engine);
 bool near_begin(struct near *near);
 void near_end(struct near *near);
 
-/* Rests, if it was rescued; until the engine stops at the latest. */
+/* Rests, if it was rescued, or for good; until the engine stops at the latest. */
 void near_rest(struct near *near);
 
 /* By the reader: whether the descriptor is the near handler's now. If so, and
