@@ -347,6 +347,9 @@ static void a_child_without_an_engine_sees_nothing(void **state)
     uintptr_t p;
 
     (void)state;
+    /* The sanitizer opens a file when a handler that ours has called jumps. */
+    if (LIVE_SANITIZED && live_engine_kind() == UF_ENGINE_SIGNAL)
+        skip();
     make(1, UF_FORK_ENGINE);
     p = map_told(4, 10, OFFSET);
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
