@@ -52,6 +52,13 @@ static uint64_t slack(const struct stream *s)
     return s->log > 1 ? (uint64_t)1 << (s->log - 1) : 0;
 }
 
+/* The window may have been cut short, by a break that had not grown yet: then a
+ * page of it is touched after all. */
+static uint64_t last_window(const struct stream *s)
+{
+    return (uint64_t)1 << s->log;
+}
+
 /* Makes *s the stream that the touch of `page` continues. False: it does not
  * continue it. */
 static bool continues(struct stream *s, uint64_t page)
@@ -66,9 +73,9 @@ static bool continues(struct stream *s, uint64_t page)
             return false;
         return true;
     case UP:
-        return page >= s->next && page - s->next <= slack(s);
+        return page + last_window(s) >= s->next && page <= s->next + slack(s);
     case DOWN:
-        return page <= s->next && s->next - page <= slack(s);
+        return page <= s->next + last_window(s) && page + slack(s) >= s->next;
     case STRIDED:
         return page == s->next;
     }

@@ -223,6 +223,24 @@ static void a_stream_survives_what_was_there(void **state)
 }
 
 /* What is generous from the start is a block, and a stream at once. */
+/* A break that grows step by step cuts each window short; the stream goes on. */
+static void a_window_that_was_cut_short_is_no_end(void **state)
+{
+    streams_t streams = NULL;
+    struct stream_wish wish = {0};
+
+    (void)state;
+    for (uint64_t brk = 33, at = 0; brk < 33 * 100; brk += 33) {
+        while (at < brk) {
+            wish = touch(&streams, 1, at);
+            at = wish.end < brk ? wish.end : brk;
+        }
+    }
+    assert_int_equal(wish.end - wish.first, MAX - wish.first % MAX);
+    assert_true(wish.end - wish.first > 33);
+    streams_destroy(&streams);
+}
+
 static void a_new_touch_may_want_a_block(void **state)
 {
     streams_t streams = NULL;
@@ -264,6 +282,7 @@ int main(void)
         cmocka_unit_test(threads_do_not_mix),
         cmocka_unit_test(random_touches_bring_in_what_they_touch),
         cmocka_unit_test(a_stream_survives_what_was_there),
+        cmocka_unit_test(a_window_that_was_cut_short_is_no_end),
         cmocka_unit_test(a_new_touch_may_want_a_block),
         cmocka_unit_test(many_threads_share_the_table),
     };
