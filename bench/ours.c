@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Spaces of ufault; see servers.h. One engine of each kind, and one whose
- * handler is bound, serve all rows and turns; a space is made for each.
+ * Spaces of ufault; see servers.h. One engine of each kind, one whose handler is
+ * bound and one with two descriptors serve all rows and turns; a space is made
+ * for each.
  */
 #include <stdio.h>
 #include <string.h>
@@ -13,14 +14,19 @@
 
 #define MARGIN_BYTES ((size_t)64 << 10) /* beyond the heap: its guard gap */
 
-static struct uf_engine *engine_of(enum uf_engine_kind kind, int cpu)
+enum which { THREAD, SIGNAL, TWO_DESCRIPTORS, WHICH };
+
+static struct uf_engine *engine_of(enum which which, int cpu)
 {
-    static struct uf_engine *engines[2][2];
+    static struct uf_engine *engines[WHICH][2];
     static pid_t pid; /* a forked child has none of its parent's */
-    struct uf_engine **engine = &engines[kind == UF_ENGINE_SIGNAL][cpu >= 0];
-    struct uf_engine_opts opts = {.size = sizeof(opts),
-                                  .cpu_plus_one = (uint32_t)(cpu + 1),
-                                  .kind = kind};
+    struct uf_engine **engine = &engines[which][cpu >= 0];
+    struct uf_engine_opts opts = {
+        .size = sizeof(opts),
+        .cpu_plus_one = (uint32_t)(cpu + 1),
+        .kind = which == SIGNAL ? UF_ENGINE_SIGNAL : UF_ENGINE_THREAD,
+        .ndescriptors = which == TWO_DESCRIPTORS ? 2 : 1,
+    };
     int err;
 
     if (pid != getpid())
@@ -32,13 +38,12 @@ static struct uf_engine *engine_of(enum uf_engine_kind kind, int cpu)
     return *engine;
 }
 
-static bool map(const struct wish *wish, enum uf_engine_kind kind,
-                struct memory *ret)
+static bool map(const struct wish *wish, enum which which, struct memory *ret)
 {
     struct uf_space_opts opts = {
         .size = sizeof(opts),
         .len_bytes = wish->len_bytes + MARGIN_BYTES,
-        .engine = engine_of(kind, wish->cpu),
+        .engine = engine_of(which, wish->cpu),
         .window_pages = wish->window,
     };
     intptr_t heap;
@@ -59,12 +64,17 @@ static bool map(const struct wish *wish, enum uf_engine_kind kind,
 
 static bool map_thread(const struct wish *wish, struct memory *ret)
 {
-    return map(wish, UF_ENGINE_THREAD, ret);
+    return map(wish, THREAD, ret);
 }
 
 static bool map_signal(const struct wish *wish, struct memory *ret)
 {
-    return map(wish, UF_ENGINE_SIGNAL, ret);
+    return map(wish, SIGNAL, ret);
+}
+
+static bool map_two(const struct wish *wish, struct memory *ret)
+{
+    return map(wish, TWO_DESCRIPTORS, ret);
 }
 
 static void unmap(struct memory *memory)
@@ -79,5 +89,6 @@ static void populate(const struct memory *memory)
 
 const struct server ours_thread = {.map = map_thread, .unmap = unmap};
 const struct server ours_signal = {.map = map_signal, .unmap = unmap};
+const struct server ours_two = {.map = map_two, .unmap = unmap};
 const struct server ours_populate = {
     .map = map_thread, .unmap = unmap, .begin = populate};

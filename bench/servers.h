@@ -44,8 +44,9 @@ extern const struct server textbook;
 /* sigsegv.c: GNU libsigsegv and mprotect(2). Where the library was not found
  * when this was built, sigsegv_none.c stands in, and no row is measured. */
 extern const struct server sigsegv;
-/* ours.c: a space on the thread engine or the signal engine; uf_populate. */
-extern const struct server ours_thread, ours_signal, ours_populate;
+/* ours.c: a space on the thread engine, with one descriptor or with two, or on
+ * the signal engine; uf_populate. */
+extern const struct server ours_thread, ours_two, ours_signal, ours_populate;
 /* ours_huge.c: the thread engine, the huge policy and a pool that is full when
  * the touches begin, and again when their CPU time is taken. */
 extern const struct server ours_huge;

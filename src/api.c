@@ -73,7 +73,8 @@ int uf_engine_destroy(struct uf_engine *engine)
 
 enum uf_tier uf_engine_tier(const struct uf_engine *engine)
 {
-    return engine_is_live(engine) ? engine->uffd.tier : UF_TIER_NONE;
+    return engine_is_live(engine) ? engine->channels[0]->uffd.tier
+                                  : UF_TIER_NONE;
 }
 
 enum uf_engine_kind uf_engine_kind_of(const struct uf_engine *engine)

@@ -153,6 +153,12 @@ struct uf_engine_opts {
      * the background thread that keeps it full, are made for the first memory
      * with the huge policy (UF_SPACE_HUGE, MADV_HUGEPAGE). */
     uint64_t huge_pool_bytes;
+    /* Descriptors; 0 means 1, at most 16. Of a space each serves an equal part,
+     * in whole 2 MiB, by handler threads of its own (nhandlers of them): threads
+     * that touch different parts do not wait for one another. A space smaller
+     * than 2 MiB has one part. A signal engine needs no more than 1, since its
+     * touching threads serve themselves. */
+    uint32_t ndescriptors;
 };
 
 /*
@@ -161,7 +167,8 @@ struct uf_engine_opts {
  *
  * Returns 0 or
  *   -EINVAL  ret_engine is NULL; opts->size is unknown; nhandlers over 64;
- *            the tier, the kind or the CPU does not exist
+ *            ndescriptors over 16, or over 1 with UF_ENGINE_SIGNAL; the tier,
+ *            the kind or the CPU does not exist
  *   -EPERM   userfaultfd is refused to this process (uf_probe says why)
  *   -ENOSYS  the kernel has no userfaultfd
  *   -ENOTSUP the kernel's userfaultfd lacks what is needed

@@ -329,7 +329,7 @@ static void make_pool_locked(struct background *background)
         return;
     background->is_huge_known = true;
     background->is_huge = pool_is_of_use();
-    if (!background->is_huge || !background->engine->uffd.can_move)
+    if (!background->is_huge || !background->engine->channels[0]->uffd.can_move)
         return;
     if (pool_create(limit ? limit : POOL_BYTES_DEFAULT, &pool) == 0)
         atomic_store(&background->pool, pool);

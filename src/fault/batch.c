@@ -2,39 +2,33 @@
 /* See batch.h. */
 #include "fault/batch.h"
 
-#include <unistd.h>
-
 #include "fault/install.h"
 
 #define SELF_TOUCH_RETRY_NS 100000u
 
 /* A fault that cannot be kept for later: its thread is woken and comes back. */
-static void send_back(struct uf_engine *engine, struct uf_space *space,
+static void send_back(struct channel *channel, struct uf_space *space,
                       const struct fault *fault)
 {
     struct fault_result result = {.outcome = UF_OUTCOME_STALE};
     uintptr_t page = align_down(fault->addr, page_size());
 
     fault_count(space, fault, &result);
-    install_wake(&engine->uffd, (struct range){page, page + page_size()});
+    install_wake(&channel->uffd, (struct range){page, page + page_size()});
 }
 
-/* Has the reader look at the queue again: its wait began before the fault that
- * was just put there, and may have no end. */
-void engine_nudge_reader(struct uf_engine *engine)
+/* A fault was put into the queue: the reader's wait began before, and may have
+ * no end. */
+static void tell_of_queue(struct channel *channel)
 {
     bool alone =
-        atomic_load(&engine->nhandlers) < 2 && !atomic_load(&engine->near);
-    uint64_t one = 1;
-    ssize_t ignored;
+        atomic_load(&channel->nhandlers) < 2 && !atomic_load(&channel->near);
 
-    if (alone || atomic_exchange(&engine->nudged, true))
-        return;
-    ignored = write(engine->stop_fd, &one, sizeof(one));
-    (void)ignored;
+    if (!alone)
+        engine_nudge_reader(channel);
 }
 
-static void put_off(struct uf_engine *engine, struct uf_space *space,
+static void put_off(struct channel *channel, struct uf_space *space,
                     const struct fault *fault, uint64_t pause_ns)
 {
     struct fault later = *fault;
@@ -43,10 +37,10 @@ static void put_off(struct uf_engine *engine, struct uf_space *space,
     if (later.deferred_ns == 0)
         later.deferred_ns = now;
     later.attempts++;
-    if (deferred_put(&engine->deferred, &later, now + pause_ns))
-        engine_nudge_reader(engine);
+    if (deferred_put(&channel->deferred, &later, now + pause_ns))
+        tell_of_queue(channel);
     else
-        send_back(engine, space, fault);
+        send_back(channel, space, fault);
 }
 
 /* The same thread at the same page that "was there" a moment ago. */
@@ -135,7 +129,7 @@ static void serve_here(struct handler *handler, struct uf_space *space,
         fault->attempts = 1;
     result = fault_resolve(space, &handler->server, fault);
     if (result.outcome == UF_OUTCOME_DEFERRED) {
-        put_off(handler->engine, space, fault, result.retry_ns);
+        put_off(handler->channel, space, fault, result.retry_ns);
         return;
     }
     note_present(handler, fault, result.outcome);
@@ -152,12 +146,12 @@ static void serve_here(struct handler *handler, struct uf_space *space,
 /* Foreign code is over; serves what waited for it to be. */
 static void leave_user_code(struct handler *handler)
 {
-    struct uf_engine *engine = handler->engine;
+    struct channel *channel = handler->channel;
     struct fault next;
 
     fault_revoke_self_touch(&handler->self_touch, NULL);
-    while (deferred_leave(&engine->deferred, &next)) {
-        struct uf_space *space = pin_space_of(engine, &next);
+    while (deferred_leave(&channel->deferred, &next)) {
+        struct uf_space *space = pin_space_of(handler->engine, &next);
 
         if (!space)
             continue; /* destroyed: its threads were let go */
@@ -170,7 +164,7 @@ static void leave_user_code(struct handler *handler)
 /* Foreign code may block, and must keep nobody waiting but the threads at its
  * page: what else was read with it goes to the queue, for any handler to take
  * at once. */
-static void hand_on(struct uf_engine *engine, struct batch *batch, int next,
+static void hand_on(struct channel *channel, struct batch *batch, int next,
                     uintptr_t page)
 {
     bool any = false;
@@ -182,32 +176,32 @@ static void hand_on(struct uf_engine *engine, struct batch *batch, int next,
         if (batch->fate[i] != TO_SERVE ||
             align_down(fault->addr, page_size()) == page)
             continue;
-        space = pin_space_of(engine, fault);
+        space = pin_space_of(channel->engine, fault);
         if (!space)
             continue;
         batch->fate[i] = DEALT_WITH;
         any = true;
         if (!batch->deferred)
             fault_receive(space, fault);
-        if (!deferred_put(&engine->deferred, fault, fault->received_ns))
-            send_back(engine, space, fault);
+        if (!deferred_put(&channel->deferred, fault, fault->received_ns))
+            send_back(channel, space, fault);
         space_unpin(space);
     }
     if (any)
-        engine_nudge_reader(engine);
+        tell_of_queue(channel);
 }
 
 static void serve_with_user_code(struct handler *handler,
                                  struct uf_space *space, struct fault *fault,
                                  struct batch *batch, int next)
 {
-    struct uf_engine *engine = handler->engine;
-    unsigned nthreads = atomic_load(&engine->nhandlers);
+    struct channel *channel = handler->channel;
+    unsigned nthreads = atomic_load(&channel->nhandlers);
     bool entered;
 
-    switch (deferred_enter(&engine->deferred, nthreads, fault)) {
+    switch (deferred_enter(&channel->deferred, nthreads, fault)) {
     case ENTER_YES:
-        hand_on(engine, batch, next, align_down(fault->addr, page_size()));
+        hand_on(channel, batch, next, align_down(fault->addr, page_size()));
         entered = engine_enter_user_code();
         serve_here(handler, space, fault, batch, next);
         leave_user_code(handler); /* it may call a hook, too */
@@ -216,7 +210,7 @@ static void serve_with_user_code(struct handler *handler,
     case ENTER_LATER:
         break;
     case ENTER_FULL:
-        send_back(engine, space, fault);
+        send_back(channel, space, fault);
         break;
     }
 }
@@ -233,7 +227,7 @@ static void answer_self_touch(struct handler *handler, struct handler *toucher,
     struct range page = {start, start + page_size()};
 
     if (!fault_answer_self_touch(&toucher->self_touch, space, fault->addr)) {
-        put_off(handler->engine, space, fault, SELF_TOUCH_RETRY_NS);
+        put_off(handler->channel, space, fault, SELF_TOUCH_RETRY_NS);
         return;
     }
     install_wake(space->region.uffd, page);
@@ -257,8 +251,6 @@ static void serve(struct handler *handler, struct uf_space *space,
 
 void batch_serve(struct handler *handler, struct batch *batch)
 {
-    struct uf_engine *engine = handler->engine;
-
     for (int i = 0; i < batch->count; i++) {
         uintptr_t addr = batch->faults[i].addr;
         uintptr_t page = align_down(addr, page_size());
@@ -266,13 +258,13 @@ void batch_serve(struct handler *handler, struct batch *batch)
 
         if (batch->fate[i] != TO_SERVE)
             continue;
-        space = pin_space_of(engine, &batch->faults[i]);
+        space = pin_space_of(handler->engine, &batch->faults[i]);
         if (space) {
             serve(handler, space, batch, i);
             space_unpin(space);
         } else {
             /* Destroyed since: who waited looks again, and gets SIGSEGV. */
-            install_wake(&engine->uffd,
+            install_wake(&handler->channel->uffd,
                          (struct range){page, page + page_size()});
         }
     }

@@ -17,6 +17,8 @@
 
 static struct slab_cache engines =
     SLAB_CACHE("engine", sizeof(struct uf_engine));
+static struct slab_cache channels =
+    SLAB_CACHE("channel", sizeof(struct channel));
 
 #define DEFER_LIMIT_MS 10000
 
@@ -24,7 +26,9 @@ static int opts_check(const struct uf_engine_opts *opts)
 {
     if (opts->size != sizeof(*opts) || opts->nhandlers > ENGINE_HANDLERS_MAX ||
         opts->tier_plus_one > UF_TIER_USER_MODE + 1 ||
-        opts->tier_plus_one == UF_TIER_NONE + 1 || opts->kind > UF_ENGINE_AUTO)
+        opts->tier_plus_one == UF_TIER_NONE + 1 ||
+        opts->kind > UF_ENGINE_AUTO || opts->ndescriptors > UFFD_PARTS_MAX ||
+        (opts->kind == UF_ENGINE_SIGNAL && opts->ndescriptors > 1))
         return -EINVAL;
     /* Asking how many there are opens a file: only when it matters. */
     if (opts->cpu_plus_one > 1 &&
@@ -43,29 +47,37 @@ static struct uf_engine_opts with_defaults(const struct uf_engine_opts *opts)
         o.nhandlers = 1;
     if (o.defer_limit_ms == 0)
         o.defer_limit_ms = DEFER_LIMIT_MS;
+    if (o.ndescriptors == 0)
+        o.ndescriptors = 1;
     return o;
 }
 
-/* Without its descriptor and threads. */
-static int engine_alloc(const struct uf_engine_opts *opts,
-                        struct uf_engine **ret_engine)
+static void channel_free(struct channel *channel)
 {
-    struct uf_engine *engine = slab_alloc(&engines);
+    if (channel->stop_fd >= 0 && !channel->engine->private_fds)
+        close(channel->stop_fd);
+    if (channel->uffd.ops)
+        uffd_close(&channel->uffd);
+    deferred_destroy(&channel->deferred);
+    lock_destroy(&channel->reader);
+    slab_free(&channels, channel);
+}
 
-    if (!engine)
+/* One more, without its descriptor and threads. 0 or -ENOMEM. */
+static int add_channel(struct uf_engine *engine)
+{
+    struct channel *channel = slab_alloc(&channels);
+
+    if (!channel)
         return -ENOMEM;
-    if (install_zeros_init() < 0 || deferred_init(&engine->deferred) < 0) {
-        slab_free(&engines, engine);
+    if (deferred_init(&channel->deferred) < 0) {
+        slab_free(&channels, channel);
         return -ENOMEM;
     }
-    engine->opts = *opts;
-    engine->stop_fd = -1;
-    lock_init(&engine->lock, LOCK_RANK_ENGINE);
-    lock_init(&engine->starting, LOCK_RANK_STARTING);
-    lock_init(&engine->reader, LOCK_RANK_READER);
-    engine->spaces = engine->few_spaces;
-    engine->capacity = ENGINE_FEW_SPACES;
-    *ret_engine = engine;
+    channel->engine = engine;
+    channel->stop_fd = -1;
+    lock_init(&channel->reader, LOCK_RANK_READER);
+    engine->channels[engine->nchannels++] = channel;
     return 0;
 }
 
@@ -79,39 +91,72 @@ static void free_index(struct uf_engine *engine)
 
 static void engine_free(struct uf_engine *engine)
 {
-    if (engine->stop_fd >= 0 && !engine->private_fds)
-        close(engine->stop_fd);
-    if (engine->uffd.ops)
-        uffd_close(&engine->uffd);
+    while (engine->nchannels > 0)
+        channel_free(engine->channels[--engine->nchannels]);
     if (engine->signals) {
         engine_note_signals(false);
         trap_remove();
     }
     free_index(engine);
-    deferred_destroy(&engine->deferred);
-    lock_destroy(&engine->reader);
     lock_destroy(&engine->starting);
     lock_destroy(&engine->lock);
     slab_free(&engines, engine);
 }
 
-/* Takes over *uffd, also when it fails. */
-static int engine_start(struct uf_engine *engine, const struct uffd *uffd)
+/* Without its descriptor and threads. */
+static int engine_alloc(const struct uf_engine_opts *opts,
+                        struct uf_engine **ret_engine)
+{
+    struct uf_engine *engine = slab_alloc(&engines);
+    int err;
+
+    if (!engine)
+        return -ENOMEM;
+    engine->opts = *opts;
+    lock_init(&engine->lock, LOCK_RANK_ENGINE);
+    lock_init(&engine->starting, LOCK_RANK_STARTING);
+    engine->spaces = engine->few_spaces;
+    engine->capacity = ENGINE_FEW_SPACES;
+    err = install_zeros_init();
+    for (unsigned i = 0; !err && i < opts->ndescriptors; i++)
+        err = add_channel(engine);
+    if (err)
+        engine_free(engine);
+    else
+        *ret_engine = engine;
+    return err;
+}
+
+int engine_open_channels(struct uf_engine *engine, const struct uffd *uffds)
 {
     int err = 0;
 
-    engine->uffd = *uffd;
-    engine->uffd.hold_wakes = true;
-    if (uffd_signal_is(uffd)) {
-        err = trap_install();
-        if (err)
-            return err;
-        engine->signals = true;
-        engine_note_signals(true);
+    for (unsigned i = 0; i < engine->nchannels; i++) {
+        struct channel *channel = engine->channels[i];
+
+        channel->uffd = uffds[i];
+        channel->uffd.hold_wakes = true;
+        channel->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        if (channel->stop_fd < 0)
+            err = -errno;
     }
-    engine->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (engine->stop_fd < 0)
-        return -errno;
+    return err;
+}
+
+/* Takes over the descriptors, also when it fails. */
+static int engine_start(struct uf_engine *engine, const struct uffd *uffds)
+{
+    int err = engine_open_channels(engine, uffds);
+
+    if (!err && uffd_signal_is(&uffds[0])) {
+        err = trap_install();
+        if (!err) {
+            engine->signals = true;
+            engine_note_signals(true);
+        }
+    }
+    if (err)
+        return err;
     engine_register(engine);
     atomic_store(&engine->magic, ENGINE_MAGIC);
     /* The touching threads serve themselves until there is a pager. */
@@ -125,21 +170,29 @@ static int engine_start(struct uf_engine *engine, const struct uffd *uffd)
     return err;
 }
 
-int engine_create_on(const struct uf_engine_opts *opts, const struct uffd *uffd,
-                     struct uf_engine **ret_engine)
+static void close_all(const struct uffd *uffds, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        struct uffd taken = uffds[i];
+
+        uffd_close(&taken);
+    }
+}
+
+int engine_create_on(const struct uf_engine_opts *opts,
+                     const struct uffd *uffds, struct uf_engine **ret_engine)
 {
     struct uf_engine_opts o = with_defaults(opts);
-    struct uffd taken = *uffd;
     struct uf_engine *engine;
     int err = opts_check(&o);
 
     if (!err)
         err = engine_alloc(&o, &engine);
     if (err) {
-        uffd_close(&taken);
+        close_all(uffds, o.ndescriptors);
         return err;
     }
-    err = engine_start(engine, uffd);
+    err = engine_start(engine, uffds);
     if (err) {
         engine_free(engine);
         return err;
@@ -148,31 +201,45 @@ int engine_create_on(const struct uf_engine_opts *opts, const struct uffd *uffd,
     return 0;
 }
 
-/* The descriptor; of the kind that AUTO comes to. */
-static int open_uffd(const struct uf_engine_opts *o, struct uffd *ret)
+int engine_open_uffds(const struct uf_engine_opts *opts,
+                      enum uf_engine_kind kind, struct uffd *ret)
+{
+    unsigned n;
+    int err = 0;
+
+    for (n = 0; !err && n < opts->ndescriptors; n++)
+        err = engine_open_uffd(opts->tier_plus_one, kind, &ret[n]);
+    if (err)
+        close_all(ret, n - 1);
+    return err;
+}
+
+/* The descriptors; of the kind that AUTO comes to. */
+static int open_uffds(struct uf_engine_opts *o, struct uffd *ret)
 {
     enum uf_engine_kind kind = (enum uf_engine_kind)o->kind;
-    int err = engine_open_uffd(o->tier_plus_one, kind, ret);
+    int err = engine_open_uffds(o, kind, ret);
 
     if (err || kind != UF_ENGINE_AUTO || ret->tier != UF_TIER_USER_MODE)
         return err;
-    uffd_close(ret);
-    return engine_open_uffd(o->tier_plus_one, UF_ENGINE_SIGNAL, ret);
+    close_all(ret, o->ndescriptors);
+    o->ndescriptors = 1;
+    return engine_open_uffds(o, UF_ENGINE_SIGNAL, ret);
 }
 
 int engine_create(const struct uf_engine_opts *opts,
                   struct uf_engine **ret_engine)
 {
     struct uf_engine_opts o = with_defaults(opts);
-    struct uffd uffd;
+    struct uffd uffds[UFFD_PARTS_MAX];
     int err = opts_check(&o);
 
     if (err)
         return err;
-    err = open_uffd(&o, &uffd);
+    err = open_uffds(&o, uffds);
     if (err)
         return err;
-    return engine_create_on(&o, &uffd, ret_engine);
+    return engine_create_on(&o, uffds, ret_engine);
 }
 
 enum uf_engine_kind engine_kind(const struct uf_engine *engine)
@@ -308,6 +375,31 @@ int engine_ready_for_pager(struct uf_space *space, struct uf_pager *pager)
     return err;
 }
 
+int engine_lend_descriptor(struct uf_engine *engine, struct uf_space *space)
+{
+    struct uffd *each[UFFD_PARTS_MAX], *uffd;
+    int err = 0;
+
+    for (unsigned i = 0; i < engine->nchannels; i++)
+        each[i] = &engine->channels[i]->uffd;
+    uffd = each[0];
+    if (engine->nchannels > 1)
+        err = uffd_parts_create(each, engine->nchannels, space->region.range,
+                                &uffd);
+    if (!err)
+        space->region.uffd = uffd;
+    return err;
+}
+
+void engine_return_descriptor(struct uf_space *space)
+{
+    struct uf_engine *engine = space->engine;
+
+    if (engine && engine->nchannels > 1 && space->region.uffd)
+        uffd_close(space->region.uffd);
+    space->region.uffd = NULL;
+}
+
 int engine_attach(struct uf_engine *engine, struct uf_space *space)
 {
     int err = 0;
@@ -327,13 +419,15 @@ int engine_attach(struct uf_engine *engine, struct uf_space *space)
     lock_take(&engine->lock);
     err = atomic_load(&engine->broken) ? -EINVAL : reserve_locked(engine);
     if (!err) {
-        space->region.uffd = &engine->uffd;
-        err = space_register(space);
-    }
-    if (err) {
-        space->region.uffd = NULL;
-    } else {
         space->engine = engine;
+        err = engine_lend_descriptor(engine, space);
+    }
+    if (!err)
+        err = space_register(space);
+    if (err) {
+        engine_return_descriptor(space);
+        space->engine = NULL;
+    } else {
         space->serial = atomic_fetch_add(&attachments, 1) + 1;
         insert_locked(engine, space);
     }
@@ -344,6 +438,7 @@ int engine_attach(struct uf_engine *engine, struct uf_space *space)
 void engine_detach(struct uf_space *space)
 {
     struct uf_engine *engine = space->engine;
+    struct uffd *uffd = space->region.uffd;
     struct range range = space->region.range;
 
     lock_take(&engine->lock);
@@ -356,15 +451,16 @@ void engine_detach(struct uf_space *space)
     if (space->region.kind == REGION_NATIVE) {
         range = space_registrable(space);
         if (!range_is_empty(range))
-            engine->uffd.ops->unregister(&engine->uffd, range);
+            uffd->ops->unregister(uffd, range);
     } else {
         region_release(&space->region);
     }
     rwlock_release(&space->map_lock);
 
     if (!range_is_empty(range))
-        install_wake(&engine->uffd, range);
+        install_wake(uffd, range);
     background_forget(engine, space);
     space_await_unpinned(space);
+    engine_return_descriptor(space);
     space->engine = NULL;
 }

@@ -2,11 +2,14 @@
 /*
  * engine: how first touches arrive and who answers them.
  *
- *     touching threads             one userfaultfd       handler threads
+ *     touching threads             channel: userfaultfd  its handler threads
  *     touch ─► asleep in kernel ─► queue of faults  ──►  T0: reads, serves
  *                                                        T1: reads next
  *
- * The handler threads take turns at reading: the one that holds the reader
+ * An engine has one channel or several; of a space each then serves a part
+ * (host/uffd_parts.h), beside the others and independent of them.
+ *
+ * A channel's handlers take turns at reading: the one that holds the reader
  * token waits on the descriptor and takes a batch; it hands the token on
  * before it serves the batch, so reading never waits for serving. Code that is
  * not ours (a pager's fill, a hook) runs only while at least one other handler
@@ -32,7 +35,7 @@
 #include "fault/deferred.h"
 #include "fault/fault.h"
 #include "fault/near.h"
-#include "host/uffd.h"
+#include "host/uffd_parts.h"
 #include "mm/space.h"
 
 #define ENGINE_MAGIC        0x7566656eu /* "ufen" */
@@ -46,6 +49,7 @@ struct batch;
 
 struct handler {
     struct uf_engine *engine;
+    struct channel *channel; /* whose faults it serves; NULL: background's */
     pthread_t thread;
     _Atomic pid_t tid; /* 0 until it runs */
     struct fault_server server;
@@ -60,14 +64,30 @@ struct handler {
     struct handler *next_by_tid;
 };
 
-struct uf_engine {
-    _Atomic uint32_t magic;
-    struct uf_engine_opts opts;
+/* A descriptor, and who answers what is read from it. */
+struct channel {
+    struct uf_engine *engine;
     struct uffd uffd;
     int stop_fd;        /* eventfd: ends the reader's wait */
     atomic_bool nudged; /* stop_fd was written for the queue's sake */
-    bool signals;       /* UF_ENGINE_SIGNAL: trap_install is ours to undo */
-    bool private_fds;   /* descriptors are not in the forked child's table */
+
+    struct handler *handlers[ENGINE_HANDLERS_MAX]; /* engine->starting */
+    atomic_uint nhandlers;                         /* started */
+
+    struct near *_Atomic near; /* near.h; NULL if there is none */
+    atomic_uint nfar;          /* times that others than it served */
+    struct lock reader;        /* the token */
+    bool read_next; /* the descriptor is looked at before the queue; reader */
+    struct deferred_queue deferred;
+};
+
+struct uf_engine {
+    _Atomic uint32_t magic;
+    struct uf_engine_opts opts;
+    struct channel *channels[UFFD_PARTS_MAX];
+    unsigned nchannels;
+    bool signals;     /* UF_ENGINE_SIGNAL: trap_install is ours to undo */
+    bool private_fds; /* descriptors are not in the forked child's table */
     /* No thread serves it and none will: the descriptor failed, or this is a
      * forked child. */
     atomic_bool broken;
@@ -83,14 +103,6 @@ struct uf_engine {
 
     struct lock starting; /* guards the handlers */
     bool has_buffers;     /* each can hold what a pager fills */
-    struct handler *handlers[ENGINE_HANDLERS_MAX];
-    atomic_uint nhandlers; /* started */
-
-    struct near *_Atomic near; /* near.h; NULL if there is none */
-    atomic_uint nfar;          /* times that others than it served */
-    struct lock reader;        /* the token */
-    bool read_next; /* the descriptor is looked at before the queue; reader */
-    struct deferred_queue deferred;
     struct background *_Atomic background; /* NULL until there is a need */
     struct uf_engine *next;                /* all engines; registry lock */
 };
@@ -99,10 +111,10 @@ struct uf_engine {
 int engine_create(const struct uf_engine_opts *opts,
                   struct uf_engine **ret_engine);
 
-/* Testing: the same around a descriptor that is already made; takes it over,
- * also when it fails. */
-int engine_create_on(const struct uf_engine_opts *opts, const struct uffd *uffd,
-                     struct uf_engine **ret_engine);
+/* Testing: the same around descriptors that are already made, as many as opts
+ * ask for; takes them over, also when it fails. */
+int engine_create_on(const struct uf_engine_opts *opts,
+                     const struct uffd *uffds, struct uf_engine **ret_engine);
 
 /* See uf_engine_destroy. */
 int engine_destroy(struct uf_engine *engine);
@@ -121,6 +133,19 @@ int engine_ready_for_pager(struct uf_space *space, struct uf_pager *pager);
  */
 void engine_detach(struct uf_space *space);
 
+/* Opens the descriptors of an engine's channels, `ndescriptors` of them. 0 or
+ * -errno as uf_engine_create, nothing is open. */
+int engine_open_uffds(const struct uf_engine_opts *opts,
+                      enum uf_engine_kind kind, struct uffd *ret);
+
+/* Gives them to the channels. 0 or -errno of eventfd(2); they are the engine's either way. */
+int engine_open_channels(struct uf_engine *engine, const struct uffd *uffds);
+
+/* Gives the space's region what it is to be registered with, and takes it away.
+ * 0 or -ENOMEM. */
+int engine_lend_descriptor(struct uf_engine *engine, struct uf_space *space);
+void engine_return_descriptor(struct uf_space *space);
+
 /* The space that holds addr, pinned; NULL if none. */
 struct uf_space *engine_pin_space(struct uf_engine *engine, uintptr_t addr);
 
@@ -136,7 +161,7 @@ enum uf_engine_kind engine_kind(const struct uf_engine *engine);
 /* -------------------------------------------------- engine_thread.c -- */
 
 /* Has the reader look around: at the queue, at the near handler. */
-void engine_nudge_reader(struct uf_engine *engine);
+void engine_nudge_reader(struct channel *channel);
 
 /* The life of a handler thread, until the engine stops or breaks. */
 void engine_read_and_serve(struct handler *handler);
@@ -153,7 +178,7 @@ bool engine_serve_signal(struct uf_space *space, uintptr_t addr, bool write);
 
 /* ------------------------------------------------------- handlers.c -- */
 
-/* Starts handlers until there are `count`. 0 or -errno; started ones stay.
+/* Starts handlers until each channel has `count`. 0 or -errno; started ones stay.
  * Requires: no lock held, since pthread_create allocates. */
 int engine_start_handlers(struct uf_engine *engine, unsigned count);
 
@@ -166,7 +191,10 @@ extern void *(*engine_take_stack)(size_t len_bytes);
 int engine_give_buffers(struct uf_engine *engine);
 
 /* Starts the thread of near->handler. 0 or -errno. */
-int engine_start_near(struct uf_engine *engine, struct near *near);
+int engine_start_near(struct channel *channel, struct near *near);
+
+/* All of the engine's threads that read faults, the near ones included. */
+unsigned engine_count_handlers(const struct uf_engine *engine);
 
 /* Starts the background thread. 0 or -errno. Requires: `starting` is held. */
 int engine_start_background_locked(struct uf_engine *engine,

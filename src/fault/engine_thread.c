@@ -21,38 +21,55 @@
 #include "fault/resolution.h"
 #include "host/uffd_abi.h"
 
+void engine_nudge_reader(struct channel *channel)
+{
+    uint64_t one = 1;
+    ssize_t ignored;
+
+    if (atomic_exchange(&channel->nudged, true))
+        return;
+    ignored = write(channel->stop_fd, &one, sizeof(one));
+    (void)ignored;
+}
+
 /* The reader has been woken: the next wait starts afresh. */
-static void take_nudge(struct uf_engine *engine, int ready)
+static void take_nudge(struct channel *channel, int ready)
 {
     uint64_t value;
     ssize_t ignored;
 
-    if (ready > 0 && !atomic_load(&engine->nudged))
+    if (ready > 0 && !atomic_load(&channel->nudged))
         return;
     /* In this order: a nudge that comes in between leaves the descriptor
      * readable or meets a reader that has yet to look at the queue. */
-    ignored = read(engine->stop_fd, &value, sizeof(value));
+    ignored = read(channel->stop_fd, &value, sizeof(value));
     (void)ignored;
-    atomic_store(&engine->nudged, false);
+    atomic_store(&channel->nudged, false);
 }
 
-static void take_due(struct uf_engine *engine, struct batch *batch)
+static void take_due(struct channel *channel, struct batch *batch)
 {
     uint64_t now = fault_clock_ns();
 
     batch->deferred = true;
     memset(batch->fate, TO_SERVE, sizeof(batch->fate));
-    while (
-        batch->count < ENGINE_BATCH &&
-        deferred_take_due(&engine->deferred, now, &batch->faults[batch->count]))
+    while (batch->count < ENGINE_BATCH &&
+           deferred_take_due(&channel->deferred, now,
+                             &batch->faults[batch->count]))
         batch->count++;
 }
 
-/* The descriptor is of no use any more. */
-static void give_up(struct uf_engine *engine, int err)
+/* The descriptor is of no use any more, and the engine without it neither: half
+ * a space that is served would be worse. */
+static void give_up(struct channel *channel, int err)
 {
+    struct uf_engine *engine = channel->engine;
+
     engine->broken_err = err;
     atomic_store(&engine->broken, true);
+    for (unsigned i = 0; i < engine->nchannels; i++)
+        if (engine->channels[i] != channel)
+            engine_nudge_reader(engine->channels[i]);
 }
 
 /* Tells every space's hook that its engine has given up. No lock is held in a
@@ -71,16 +88,16 @@ static void report_broken(struct uf_engine *engine)
     }
 }
 
-static void read_faults(struct uf_engine *engine, struct batch *batch)
+static void read_faults(struct channel *channel, struct batch *batch)
 {
     struct uffd_fault raw[ENGINE_BATCH];
-    int n = engine->uffd.ops->read(&engine->uffd, raw, ENGINE_BATCH);
+    int n = channel->uffd.ops->read(&channel->uffd, raw, ENGINE_BATCH);
     uint64_t now;
 
     batch->deferred = false;
     if (n < 0) {
         if (resolve(OP_READ, n, 0).step != STEP_POLL_AGAIN)
-            give_up(engine, n);
+            give_up(channel, n);
         return;
     }
     now = fault_clock_ns();
@@ -100,16 +117,16 @@ static void read_faults(struct uf_engine *engine, struct batch *batch)
  * no token, since it may never run to give one back. */
 static void take_turn_near(struct handler *handler)
 {
-    struct uf_engine *engine = handler->engine;
+    struct channel *channel = handler->channel;
 
     near_rest(handler->near);
-    if (engine->uffd.ops->wait(&engine->uffd, handler->near->stop_fd, -1) <=
+    if (channel->uffd.ops->wait(&channel->uffd, handler->near->stop_fd, -1) <=
             0 ||
         atomic_load(&handler->near->retired))
         return;
     if (near_begin(handler->near))
-        engine_nudge_reader(engine); /* it is to look after us */
-    read_faults(engine, handler->batch);
+        engine_nudge_reader(channel); /* it is to look after us */
+    read_faults(channel, handler->batch);
     batch_serve(handler, handler->batch);
     if (handler->batch->count > 0)
         near_follow(handler->near, handler->batch->faults[0].tid,
@@ -118,58 +135,59 @@ static void take_turn_near(struct handler *handler)
 }
 
 /* The reader's wait while the descriptor is the near handler's. */
-static void wait_aside(struct uf_engine *engine, int64_t wait_ns)
+static void wait_aside(struct channel *channel, int64_t wait_ns)
 {
-    struct pollfd stop = {.fd = engine->stop_fd, .events = POLLIN};
+    struct pollfd stop = {.fd = channel->stop_fd, .events = POLLIN};
     struct timespec ts = {0, NEAR_PATIENCE_NS};
 
     if (wait_ns >= 0 && wait_ns < NEAR_PATIENCE_NS)
         ts.tv_nsec = wait_ns;
     if (ppoll(&stop, 1, &ts, NULL) == 0 && ts.tv_nsec == NEAR_PATIENCE_NS)
-        near_watch(engine);
+        near_watch(channel);
     else
-        take_nudge(engine, 0);
+        take_nudge(channel, 0);
 }
 
 /* Waits for something to serve and takes it. Requires: the reader token. */
-static void collect(struct uf_engine *engine, struct batch *batch)
+static void collect(struct channel *channel, struct batch *batch)
 {
-    int64_t wait_ns = deferred_wait_ns(&engine->deferred);
+    int64_t wait_ns = deferred_wait_ns(&channel->deferred);
     int ready;
 
     if (wait_ns == 0) {
         /* In turn with the descriptor, so that neither starves the other. */
-        engine->read_next = !engine->read_next;
-        if (engine->read_next)
-            read_faults(engine, batch);
+        channel->read_next = !channel->read_next;
+        if (channel->read_next)
+            read_faults(channel, batch);
         if (batch->count == 0)
-            take_due(engine, batch);
+            take_due(channel, batch);
         return;
     }
-    if (near_is_on_duty(engine)) {
-        wait_aside(engine, wait_ns);
+    if (near_is_on_duty(channel)) {
+        wait_aside(channel, wait_ns);
         return;
     }
-    ready = engine->uffd.ops->wait(&engine->uffd, engine->stop_fd, wait_ns);
-    take_nudge(engine, ready);
-    if (ready > 0 && !near_is_on_duty(engine))
-        read_faults(engine, batch);
+    ready = channel->uffd.ops->wait(&channel->uffd, channel->stop_fd, wait_ns);
+    take_nudge(channel, ready);
+    if (ready > 0 && !near_is_on_duty(channel))
+        read_faults(channel, batch);
     else if (ready < 0 && resolve(OP_POLL, ready, 0).step == STEP_TEARDOWN)
-        give_up(engine, ready);
+        give_up(channel, ready);
 }
 
 static void take_turn(struct handler *handler)
 {
     struct uf_engine *engine = handler->engine;
+    struct channel *channel = handler->channel;
 
-    lock_take(&engine->reader);
+    lock_take(&channel->reader);
     if (!atomic_load(&engine->stopping) && !atomic_load(&engine->broken))
-        collect(engine, handler->batch);
-    lock_release(&engine->reader);
+        collect(channel, handler->batch);
+    lock_release(&channel->reader);
     batch_serve(handler, handler->batch);
     if (handler->batch->count > 0 && !handler->batch->deferred &&
-        ++engine->nfar % NEAR_LOOK == 0)
-        near_look(engine, handler->batch->faults[0].tid);
+        ++channel->nfar % NEAR_LOOK == 0)
+        near_look(channel, handler->batch->faults[0].tid);
 }
 
 void engine_read_and_serve(struct handler *handler)

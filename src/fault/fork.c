@@ -19,7 +19,6 @@
  */
 #include "fault/engine.h"
 
-#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -82,7 +81,8 @@ void engine_unregister(struct uf_engine *engine)
 static void take_engine(struct uf_engine *engine)
 {
     lock_fork_take(&engine->lock);
-    lock_fork_take(&engine->deferred.lock);
+    for (unsigned i = 0; i < engine->nchannels; i++)
+        lock_fork_take(&engine->channels[i]->deferred.lock);
     for (size_t i = 0; i < engine->nspaces; i++) {
         rwlock_fork_take(&engine->spaces[i]->map_lock);
         lock_fork_take(&engine->spaces[i]->threads.lock);
@@ -95,7 +95,8 @@ static void release_engine(struct uf_engine *engine)
         lock_fork_release(&engine->spaces[i]->threads.lock);
         rwlock_fork_release(&engine->spaces[i]->map_lock);
     }
-    lock_fork_release(&engine->deferred.lock);
+    for (unsigned i = engine->nchannels; i-- > 0;)
+        lock_fork_release(&engine->channels[i]->deferred.lock);
     lock_fork_release(&engine->lock);
 }
 
@@ -121,47 +122,56 @@ static void remake_locks(struct uf_engine *engine)
 {
     lock_fork_child(&engine->lock);
     lock_fork_child(&engine->starting);
-    lock_fork_child(&engine->reader);
-    deferred_fork_child(&engine->deferred);
+    for (unsigned i = 0; i < engine->nchannels; i++) {
+        lock_fork_child(&engine->channels[i]->reader);
+        deferred_fork_child(&engine->channels[i]->deferred);
+    }
     for (size_t i = 0; i < engine->nspaces; i++) {
         rwlock_fork_child(&engine->spaces[i]->map_lock);
         lock_fork_child(&engine->spaces[i]->threads.lock);
     }
 }
 
-/* The parent's faults, threads and descriptor are not ours. */
+static void forget_channel(struct channel *channel, bool close_fds)
+{
+    atomic_store(&channel->nhandlers, 0);
+    near_forget(channel, close_fds);
+    atomic_store(&channel->nudged, false);
+    if (close_fds) {
+        uffd_close(&channel->uffd);
+        close(channel->stop_fd);
+    }
+    channel->uffd.fd = -1;
+    channel->stop_fd = -1;
+}
+
+/* The parent's faults, threads and descriptors are not ours. */
 static void forget_parent(struct uf_engine *engine)
 {
-    atomic_store(&engine->nhandlers, 0);
-    near_forget(engine, !engine->private_fds);
+    for (unsigned i = 0; i < engine->nchannels; i++)
+        forget_channel(engine->channels[i], !engine->private_fds);
     background_fork_child(engine);
-    atomic_store(&engine->nudged, false);
-    if (!engine->private_fds) {
-        uffd_close(&engine->uffd);
-        close(engine->stop_fd);
-    }
-    engine->uffd.fd = -1;
-    engine->stop_fd = -1;
     for (size_t i = 0; i < engine->nspaces; i++) {
         atomic_store(&engine->spaces[i]->pins, 0);
         atomic_store(&engine->spaces[i]->unsettled, 0);
         GAUGE_SET(engine->spaces[i]->counters, pending, 0);
-        engine->spaces[i]->region.uffd = NULL;
+        engine_return_descriptor(engine->spaces[i]);
     }
 }
 
-/* The same engine with a descriptor and threads of this process. */
+/* The same engine with descriptors and threads of this process. */
 static int restart(struct uf_engine *engine)
 {
     unsigned nhandlers = engine->opts.nhandlers;
-    int err = engine_open_uffd(engine->opts.tier_plus_one, engine_kind(engine),
-                               &engine->uffd);
+    struct uffd uffds[UFFD_PARTS_MAX];
+    int err = engine_open_uffds(&engine->opts, engine_kind(engine), uffds);
 
     if (err)
         return err;
-    engine->uffd.hold_wakes = true;
     engine->private_fds = false;
-    engine->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    err = engine_open_channels(engine, uffds);
+    if (err)
+        return err;
     for (size_t i = 0; i < engine->nspaces; i++)
         if (fault_runs_user_code(engine->spaces[i]) && nhandlers < 2)
             nhandlers = 2;
@@ -179,13 +189,13 @@ static void close_space(struct uf_space *space)
 static bool serve_again(struct uf_engine *engine, struct uf_space *space,
                         bool huge)
 {
-    space->region.uffd = &engine->uffd;
-    if (space_register(space) == 0) {
+    if (engine_lend_descriptor(engine, space) == 0 &&
+        space_register(space) == 0) {
         if (huge)
             background_ready_for_huge(space);
         return true;
     }
-    space->region.uffd = NULL;
+    engine_return_descriptor(space);
     return false;
 }
 

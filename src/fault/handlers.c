@@ -199,18 +199,19 @@ static void free_handler(struct handler *handler)
 }
 
 /* Makes a handler and starts its thread. 0 or -errno. */
-static int start_one_locked(struct uf_engine *engine, struct near *near,
-                            struct background *background,
+static int start_one_locked(const struct handler *what,
                             struct handler **ret_handler)
 {
     struct handler *handler = slab_alloc(&handlers);
+    const struct uf_engine *engine = what->engine;
     int err = 0;
 
     if (!handler)
         return -ENOMEM;
-    handler->engine = engine;
-    handler->near = near;
-    handler->background = background;
+    handler->engine = what->engine;
+    handler->channel = what->channel;
+    handler->near = what->near;
+    handler->background = what->background;
     handler->server.self_touch = &handler->self_touch;
     handler->server.defer_limit_ns =
         (uint64_t)engine->opts.defer_limit_ms * 1000000u;
@@ -230,14 +231,16 @@ static int start_one_locked(struct uf_engine *engine, struct near *near,
     return err;
 }
 
-int engine_start_near(struct uf_engine *engine, struct near *near)
+int engine_start_near(struct channel *channel, struct near *near)
 {
+    struct uf_engine *engine = channel->engine;
+    struct handler what = {.engine = engine, .channel = channel, .near = near};
     int err;
 
     lock_take(&engine->starting);
-    err = start_one_locked(engine, near, NULL, &near->handler);
+    err = start_one_locked(&what, &near->handler);
     if (!err)
-        atomic_store(&engine->near, near); /* for engine_give_buffers */
+        atomic_store(&channel->near, near); /* for engine_give_buffers */
     lock_release(&engine->starting);
     return err;
 }
@@ -246,7 +249,9 @@ int engine_start_background_locked(struct uf_engine *engine,
                                    struct background *background,
                                    struct handler **ret_handler)
 {
-    return start_one_locked(engine, NULL, background, ret_handler);
+    struct handler what = {.engine = engine, .background = background};
+
+    return start_one_locked(&what, ret_handler);
 }
 
 void engine_join_handler(struct handler *handler)
@@ -255,60 +260,99 @@ void engine_join_handler(struct handler *handler)
     free_handler(handler);
 }
 
+static int give_buffer(struct handler *handler)
+{
+    return handler->server.buffer ? 0 : fault_server_init(&handler->server);
+}
+
+static int give_buffers_locked(struct channel *channel)
+{
+    struct near *near = atomic_load(&channel->near);
+    unsigned n = atomic_load(&channel->nhandlers);
+    int err = near ? give_buffer(near->handler) : 0;
+
+    for (unsigned i = 0; !err && i < n; i++)
+        err = give_buffer(channel->handlers[i]);
+    return err;
+}
+
 int engine_give_buffers(struct uf_engine *engine)
 {
     struct background *background;
-    struct near *near;
-    unsigned n;
     int err = 0;
 
     lock_take(&engine->starting);
-    near = atomic_load(&engine->near);
-    n = atomic_load(&engine->nhandlers);
     /* Nobody looks at a buffer before a space with such a pager is attached. */
-    for (unsigned i = 0; !err && i < n; i++)
-        if (!engine->handlers[i]->server.buffer)
-            err = fault_server_init(&engine->handlers[i]->server);
-    if (!err && near && !near->handler->server.buffer)
-        err = fault_server_init(&near->handler->server);
+    for (unsigned i = 0; !err && i < engine->nchannels; i++)
+        err = give_buffers_locked(engine->channels[i]);
     background = atomic_load(&engine->background);
-    if (!err && background && !background_handler(background)->server.buffer)
-        err = fault_server_init(&background_handler(background)->server);
+    if (!err && background)
+        err = give_buffer(background_handler(background));
     if (!err)
         engine->has_buffers = true;
     lock_release(&engine->starting);
     return err;
 }
 
+static int start_handlers_locked(struct channel *channel, unsigned count)
+{
+    struct handler what = {.engine = channel->engine, .channel = channel};
+    unsigned n;
+    int err = 0;
+
+    while (!err && (n = atomic_load(&channel->nhandlers)) < count) {
+        err = start_one_locked(&what, &channel->handlers[n]);
+        if (!err)
+            atomic_store(&channel->nhandlers, n + 1);
+    }
+    return err;
+}
+
 int engine_start_handlers(struct uf_engine *engine, unsigned count)
 {
-    unsigned n;
     int err = 0;
 
     CHECK(count <= ENGINE_HANDLERS_MAX);
     lock_take(&engine->starting);
-    while (!err && (n = atomic_load(&engine->nhandlers)) < count) {
-        err = start_one_locked(engine, NULL, NULL, &engine->handlers[n]);
-        if (!err)
-            atomic_store(&engine->nhandlers, n + 1);
-    }
+    for (unsigned i = 0; !err && i < engine->nchannels; i++)
+        err = start_handlers_locked(engine->channels[i], count);
     lock_release(&engine->starting);
     return err;
 }
 
+unsigned engine_count_handlers(const struct uf_engine *engine)
+{
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < engine->nchannels; i++) {
+        count += atomic_load(&engine->channels[i]->nhandlers);
+        count += atomic_load(&engine->channels[i]->near) != NULL;
+    }
+    return count;
+}
+
+/* Its handlers are told to stop. */
+static void join_handlers(struct channel *channel)
+{
+    unsigned n = atomic_load(&channel->nhandlers);
+
+    for (unsigned i = 0; i < n; i++)
+        engine_join_handler(channel->handlers[i]);
+    near_stop(channel);
+    atomic_store(&channel->nhandlers, 0);
+}
+
 void engine_stop_handlers(struct uf_engine *engine)
 {
-    unsigned n = atomic_load(&engine->nhandlers);
     uint64_t one = 1;
     ssize_t ignored;
 
     atomic_store(&engine->stopping, true);
-    if (n > 0)
-        ignored = write(engine->stop_fd, &one, sizeof(one));
-    (void)ignored;
-    for (unsigned i = 0; i < n; i++)
-        engine_join_handler(engine->handlers[i]);
-    near_stop(engine);
+    for (unsigned i = 0; i < engine->nchannels; i++) {
+        ignored = write(engine->channels[i]->stop_fd, &one, sizeof(one));
+        (void)ignored;
+    }
+    for (unsigned i = 0; i < engine->nchannels; i++)
+        join_handlers(engine->channels[i]);
     background_stop(engine);
-    atomic_store(&engine->nhandlers, 0);
 }

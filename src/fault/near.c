@@ -53,15 +53,13 @@ static bool may_rescue(void)
            (caps[0].effective & (1u << CAP_SYS_NICE));
 }
 
-int near_start(struct uf_engine *engine)
+static int start_one(struct channel *channel)
 {
     struct near *near;
     int err;
 
-    if (atomic_load(&engine->near))
+    if (atomic_load(&channel->near))
         return 0;
-    if (!may_rescue())
-        return -EPERM;
     near = slab_alloc(&nears);
     if (!near)
         return -ENOMEM;
@@ -71,7 +69,7 @@ int near_start(struct uf_engine *engine)
     near->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     err = near->stop_fd < 0 ? -errno : 0;
     if (!err)
-        err = engine_start_near(engine, near);
+        err = engine_start_near(channel, near);
     if (err) {
         if (near->stop_fd >= 0)
             close(near->stop_fd);
@@ -80,9 +78,18 @@ int near_start(struct uf_engine *engine)
     return err;
 }
 
-void near_stop(struct uf_engine *engine)
+int near_start(struct uf_engine *engine)
 {
-    struct near *near = atomic_exchange(&engine->near, NULL);
+    int err = may_rescue() ? 0 : -EPERM;
+
+    for (unsigned i = 0; !err && i < engine->nchannels; i++)
+        err = start_one(engine->channels[i]);
+    return err;
+}
+
+void near_stop(struct channel *channel)
+{
+    struct near *near = atomic_exchange(&channel->near, NULL);
     uint64_t one = 1;
     ssize_t ignored;
 
@@ -97,15 +104,17 @@ void near_stop(struct uf_engine *engine)
 
 void near_retire(struct uf_engine *engine)
 {
-    struct near *near = atomic_load(&engine->near);
+    for (unsigned i = 0; i < engine->nchannels; i++) {
+        struct near *near = atomic_load(&engine->channels[i]->near);
 
-    if (near)
-        atomic_store(&near->retired, true);
+        if (near)
+            atomic_store(&near->retired, true);
+    }
 }
 
-void near_forget(struct uf_engine *engine, bool close_fd)
+void near_forget(struct channel *channel, bool close_fd)
 {
-    struct near *near = atomic_exchange(&engine->near, NULL);
+    struct near *near = atomic_exchange(&channel->near, NULL);
 
     if (!near)
         return;
@@ -165,9 +174,9 @@ void near_rest(struct near *near)
 /* ---------------------------------------------------------------- watching --
  */
 
-bool near_is_on_duty(struct uf_engine *engine)
+bool near_is_on_duty(struct channel *channel)
 {
-    struct near *near = atomic_load(&engine->near);
+    struct near *near = atomic_load(&channel->near);
 
     return near && atomic_load(&near->on_duty);
 }
@@ -186,12 +195,12 @@ static void rescue(struct near *near)
 }
 
 /* Faults wait, and not just since now. */
-static bool faults_wait(struct uf_engine *engine, const struct near *near)
+static bool faults_wait(struct channel *channel, const struct near *near)
 {
     struct timespec moment = {0, A_MOMENT_NS};
 
     for (int looks = 0; looks < 2; looks++) {
-        if (engine->uffd.ops->wait(&engine->uffd, engine->stop_fd, 0) <= 0)
+        if (channel->uffd.ops->wait(&channel->uffd, channel->stop_fd, 0) <= 0)
             return false;
         if (looks == 0)
             nanosleep(&moment, NULL);
@@ -201,7 +210,7 @@ static bool faults_wait(struct uf_engine *engine, const struct near *near)
 
 /* Whether a thread sleeps in a fault that was read: it may be that all were
  * woken, and run where the near handler would. True if that cannot be told. */
-static bool somebody_sleeps(struct uf_engine *engine)
+static bool somebody_sleeps(struct channel *channel)
 {
     char text[256];
     const char *at;
@@ -209,7 +218,7 @@ static bool somebody_sleeps(struct uf_engine *engine)
     int fd;
 
     snprintf(text, sizeof(text), "/proc/thread-self/fdinfo/%d",
-             engine->uffd.fd);
+             channel->uffd.fd);
     fd = open(text, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return true;
@@ -231,12 +240,12 @@ static void relieve(struct near *near)
 }
 
 /* The near handler has not moved on. */
-static void act_on(struct uf_engine *engine, struct near *near, bool serving)
+static void act_on(struct channel *channel, struct near *near, bool serving)
 {
-    if (serving && somebody_sleeps(engine)) {
+    if (serving && somebody_sleeps(channel)) {
         rescue(near);
         relieve(near);
-    } else if (!serving && faults_wait(engine, near)) {
+    } else if (!serving && faults_wait(channel, near)) {
         atomic_store(&near->rescued, true);
         relieve(near);
     } else if (++near->idle >= IDLE_LOOKS) {
@@ -244,15 +253,15 @@ static void act_on(struct uf_engine *engine, struct near *near, bool serving)
     }
 }
 
-void near_watch(struct uf_engine *engine)
+void near_watch(struct channel *channel)
 {
-    struct near *near = atomic_load(&engine->near);
+    struct near *near = atomic_load(&channel->near);
     uint64_t serial = near ? atomic_load(&near->serial) : 0;
 
     if (!near)
         return;
     if (serial == near->seen) {
-        act_on(engine, near, serial % 2);
+        act_on(channel, near, serial % 2);
         return;
     }
     near->seen = serial;
@@ -300,11 +309,11 @@ static int cpu_of(pid_t tid)
     return at ? atoi(at + 1) : -1;
 }
 
-void near_look(struct uf_engine *engine, pid_t tid)
+void near_look(struct channel *channel, pid_t tid)
 {
-    struct near *near = atomic_load(&engine->near);
+    struct near *near = atomic_load(&channel->near);
 
-    if (near && !near_is_on_duty(engine))
+    if (near && !near_is_on_duty(channel))
         go_to(near, cpu_of(tid));
 }
 
@@ -326,9 +335,9 @@ void near_follow(struct near *near, pid_t tid, uint64_t received_ns)
     go_to(near, cpu);
 }
 
-void near_come(struct uf_engine *engine)
+void near_come(struct channel *channel)
 {
-    struct near *near = atomic_load(&engine->near);
+    struct near *near = atomic_load(&channel->near);
 
     if (near)
         go_to(near, sched_getcpu());

@@ -40,6 +40,7 @@
 #include <sys/types.h>
 
 struct handler;
+struct channel;
 struct uf_engine;
 
 struct near {
@@ -68,20 +69,20 @@ struct near {
 /* Every how many of the reader's faults it looks where the toucher is. */
 #define NEAR_LOOK 8
 
-/* Starts the near handler, if there is none yet. 0 or -errno: the engine works without, too; -EPERM:
- * this process could not rescue it (CAP_SYS_NICE, or RLIMIT_NICE of 20).
- * Requires: no lock held, one caller. */
+/* Starts the near handler of each channel, where there is none yet. 0 or -errno:
+ * the engine works without, too; -EPERM: this process could not rescue it
+ * (CAP_SYS_NICE, or RLIMIT_NICE of 20). Requires: no lock held, one caller. */
 int near_start(struct uf_engine *engine);
 
 /* Stops and joins it; nothing if there is none. */
-void near_stop(struct uf_engine *engine);
+void near_stop(struct channel *channel);
 
 /* From now on serving may mean to run foreign code, which may block with the
  * near handler on duty: it takes no more faults. */
 void near_retire(struct uf_engine *engine);
 
 /* In a forked child, where its thread is not. */
-void near_forget(struct uf_engine *engine, bool close_fd);
+void near_forget(struct channel *channel, bool close_fd);
 
 /* True if this engine's faults would be answered faster with one, as far as can
  * be told without trying. */
@@ -97,18 +98,18 @@ void near_rest(struct near *near);
 
 /* By the reader: whether the descriptor is the near handler's now. If so, and
  * NEAR_PATIENCE_NS later, near_watch. */
-bool near_is_on_duty(struct uf_engine *engine);
-void near_watch(struct uf_engine *engine);
+bool near_is_on_duty(struct channel *channel);
+void near_watch(struct channel *channel);
 
 /* By the reader, which has served a fault of the thread: sends the near handler
  * to where the thread is. */
-void near_look(struct uf_engine *engine, pid_t tid);
+void near_look(struct channel *channel, pid_t tid);
 
 /* By the near handler, the same of itself, if the time since its last fault
  * tells that the thread may be elsewhere. */
 void near_follow(struct near *near, pid_t tid, uint64_t received_ns);
 
 /* Has it come to the calling thread's CPU. Costs nothing when it is there. */
-void near_come(struct uf_engine *engine);
+void near_come(struct channel *channel);
 
 #endif

@@ -39,8 +39,7 @@ bool heap_is_served(void)
 
 unsigned heap_handler_count(void)
 {
-    return atomic_load(&engine->nhandlers) +
-           (atomic_load(&engine->near) ? 1 : 0) + (registrar_runs() ? 1 : 0);
+    return engine_count_handlers(engine) + (registrar_runs() ? 1 : 0);
 }
 
 struct uf_engine *heap_engine(void)
@@ -82,7 +81,7 @@ static int start_engine(const struct run_welcome *welcome)
     if (welcome->cpu_plus_one == 0)
         near_start(engine); /* slower without, not less right */
     has_descriptors = true;
-    guard_descriptor(&engine->uffd);
+    guard_descriptor(&engine->channels[0]->uffd);
     return 0;
 }
 
@@ -159,7 +158,7 @@ static uintptr_t move_locked(uintptr_t brk)
     refresh_limit();
     now = space_brk(space, brk, &grown);
     if (now > before)
-        near_come(engine);
+        near_come(engine->channels[0]);
     if (now != before)
         kernel_heap_set_brk(&kernel, now);
     return now;

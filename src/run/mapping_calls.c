@@ -11,7 +11,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
-#include "fault/near.h"
+#include "fault/engine.h"
 #include "mm/space.h"
 #include "run/mapping_calls.h"
 #include "run/mapping_out.h"
@@ -70,7 +70,7 @@ static intptr_t leave(struct guard guard, intptr_t result)
 static void expect_touches(int prot)
 {
     if ((prot & PROT_WRITE) && mapping.space->engine)
-        near_come(mapping.space->engine);
+        near_come(mapping.space->engine->channels[0]);
 }
 
 /* -------------------------------------------------- calls on a range -- */

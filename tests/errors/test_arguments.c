@@ -268,6 +268,10 @@ static void engine_options_that_cannot_be(void **state)
     assert_int_equal(uf_engine_create(NULL, NULL), -EINVAL);
     refuse_engine((struct uf_engine_opts){.nhandlers = 65});
     refuse_engine((struct uf_engine_opts){.nhandlers = UINT32_MAX});
+    refuse_engine((struct uf_engine_opts){.ndescriptors = 17});
+    refuse_engine((struct uf_engine_opts){.ndescriptors = UINT32_MAX});
+    refuse_engine(
+        (struct uf_engine_opts){.kind = UF_ENGINE_SIGNAL, .ndescriptors = 2});
     refuse_engine((struct uf_engine_opts){.cpu_plus_one = UINT32_MAX});
     refuse_engine((struct uf_engine_opts){.cpu_plus_one = 1u << 20});
     refuse_engine((struct uf_engine_opts){.tier_plus_one = UF_TIER_NONE + 1});

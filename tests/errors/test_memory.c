@@ -92,7 +92,8 @@ static void fail_again_and_again(unsigned long (*round)(void))
 
 static int make_engine(void *arg)
 {
-    struct uf_engine_opts opts = {.size = sizeof(opts), .nhandlers = 3};
+    struct uf_engine_opts opts = {
+        .size = sizeof(opts), .nhandlers = 3, .ndescriptors = 2};
 
     return uf_engine_create(&opts, arg);
 }

@@ -46,7 +46,7 @@ static void touches_are_served_once(void **state)
         struct uf_space *space = live_space(&opts, NPAGES);
 
         for (size_t i = 0; i < NPAGES; i++) {
-            near_come(opts.engine);
+            near_come(opts.engine->channels[0]);
             assert_int_equal(live_write(live_page(space, i), 7, NULL), 0);
         }
         assert_int_equal(live_stats(space).pages_installed, NPAGES);
@@ -68,7 +68,7 @@ static void *touch_and_call(void *arg)
     struct mover *m = arg;
 
     for (size_t i = m->first; i < NPAGES; i += 2) {
-        near_come(m->space->engine);
+        near_come(m->space->engine->channels[0]);
         if (live_write(live_page(m->space, i), 1, NULL) != 0)
             return m;
     }
@@ -104,7 +104,7 @@ static void threads_call_it_to_and_fro(void **state)
 static void it_comes_to_the_caller(void **state)
 {
     struct uf_engine *engine = near_engine();
-    struct near *near = atomic_load(&engine->near);
+    struct near *near = atomic_load(&engine->channels[0]->near);
     cpu_set_t before, one, its;
     int cpu = sched_getcpu();
     pid_t tid;
@@ -116,7 +116,7 @@ static void it_comes_to_the_caller(void **state)
     assert_int_equal(sched_setaffinity(0, sizeof(one), &one), 0);
     while ((tid = atomic_load(&near->handler->tid)) == 0)
         sched_yield();
-    near_come(engine);
+    near_come(engine->channels[0]);
     assert_int_equal(atomic_load(&near->at_cpu), cpu);
     assert_int_equal(sched_getaffinity(tid, sizeof(its), &its), 0);
     assert_true(CPU_EQUAL(&its, &one));
@@ -156,7 +156,7 @@ static struct uf_engine *engine_that_can_be_held(void)
     uffd.ops = &held_ops;
     assert_int_equal(engine_create_on(NULL, &uffd, &engine), 0);
     assert_int_equal(near_start(engine), 0);
-    near = atomic_load(&engine->near);
+    near = atomic_load(&engine->channels[0]->near);
     while (atomic_load(&near->handler->tid) == 0)
         sched_yield();
     atomic_store(&near_tid, atomic_load(&near->handler->tid));
@@ -168,7 +168,7 @@ static void *touch_all(void *arg)
     struct uf_space *space = arg;
 
     for (size_t i = 0; i < NPAGES; i++) {
-        near_come(space->engine);
+        near_come(space->engine->channels[0]);
         if (live_write(live_page(space, i), 3, NULL) != 0)
             return space;
     }
@@ -182,7 +182,7 @@ static void a_stuck_one_is_rescued(void **state)
 {
     struct uf_space_opts opts = {.window_pages = 1,
                                  .engine = engine_that_can_be_held()};
-    struct near *near = atomic_load(&opts.engine->near);
+    struct near *near = atomic_load(&opts.engine->channels[0]->near);
     bool caught = false;
 
     (void)state;
@@ -230,7 +230,7 @@ static void it_goes_where_faults_come_from(void **state)
 
     (void)state;
     assert_int_equal(uf_engine_create(NULL, &opts.engine), 0);
-    near = atomic_load(&opts.engine->near);
+    near = atomic_load(&opts.engine->channels[0]->near);
     assert_int_equal(near != NULL, near_is_worth_it(opts.engine));
     while (near && atomic_load(&near->at_cpu) < 0) {
         struct uf_space *space = live_space(&opts, NPAGES);
@@ -265,11 +265,12 @@ static void it_leaves_pagers_to_others(void **state)
     space = live_space(&opts, NPAGES);
     uf_pager_unref(pager);
     for (size_t i = 0; i < NPAGES; i++) {
-        near_come(opts.engine);
+        near_come(opts.engine->channels[0]);
         assert_int_equal(live_read(live_page(space, i), &byte, NULL), 0);
         assert_int_equal(byte, 7);
     }
-    assert_true(atomic_load(&atomic_load(&opts.engine->near)->retired));
+    assert_true(
+        atomic_load(&atomic_load(&opts.engine->channels[0]->near)->retired));
     live_assert_law(space);
     assert_int_equal(uf_space_destroy(space), 0);
     assert_int_equal(uf_engine_destroy(opts.engine), 0);

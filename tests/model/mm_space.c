@@ -12,7 +12,8 @@
 #include "base/range.h"
 #include "ufault/ufault.h"
 
-static struct uf_engine *engine;
+/* With 1, 2 and 3 descriptors. */
+static struct uf_engine *engines[3];
 static struct uf_space *space;
 
 static int64_t call(struct mm_side *side, const struct mm_args *args,
@@ -140,7 +141,15 @@ static int prepare(struct mm_side *side, bool bottom_up)
 {
     (void)side;
     (void)bottom_up;
-    return engine ? 0 : uf_engine_create(NULL, &engine);
+    for (uint32_t i = 0; i < 3; i++) {
+        struct uf_engine_opts opts = {.size = sizeof(opts),
+                                      .ndescriptors = i + 1};
+        int err = engines[i] ? 0 : uf_engine_create(&opts, &engines[i]);
+
+        if (err)
+            return err;
+    }
+    return 0;
 }
 
 static int begin(struct mm_side *side)
@@ -149,7 +158,7 @@ static int begin(struct mm_side *side)
         .size = sizeof(opts),
         .len_bytes = side->end - side->base,
         .address = side->base,
-        .engine = engine,
+        .engine = engines[side->config.offset_pages % 3],
         .flags = side->config.bottom_up ? UF_SPACE_BOTTOM_UP : 0,
         .window_pages = side->config.window_pages,
     };

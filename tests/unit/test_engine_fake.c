@@ -307,7 +307,7 @@ static void deferred_faults_die_with_their_space(void **state)
         fake_script_hold(&rig.fake->script, FAKE_COPY, 0);
         fake_touch(rig.fake, TID(1), page_of(&rig, 0, PAGES - 1), true);
         fake_await_all_answered(rig.fake);
-        while (atomic_load(&rig.engine->deferred.ntimed) > 0)
+        while (atomic_load(&rig.engine->channels[0]->deferred.ntimed) > 0)
             sched_yield();
         live_assert_law(rig.spaces[0]);
         rig_down(&rig);
@@ -340,6 +340,31 @@ static void a_failed_descriptor_is_reported_and_ends(void **state)
     }
 }
 
+/* One of two: the other's handlers end as well, who wait at it in a poll. */
+static void one_of_two_descriptors_fails(void **state)
+{
+    struct uf_engine_opts opts = {.size = sizeof(opts), .ndescriptors = 2};
+
+    (void)state;
+    for (int broken = 0; broken < 2; broken++) {
+        struct fake_uffd *fakes[2] = {fake_uffd_create(), fake_uffd_create()};
+        struct uffd handles[2] = {fake_uffd_handle(fakes[0]),
+                                  fake_uffd_handle(fakes[1])};
+        struct rig rig = {.fake = fakes[0]};
+
+        assert_int_equal(engine_create_on(&opts, handles, &rig.engine), 0);
+        add_space(&rig, 0, NULL, 1, true);
+        fake_break(fakes[broken]);
+        while (atomic_load(&rig.errors[UF_ERROR_ENGINE]) < 1)
+            sched_yield();
+        assert_int_equal(uf_space_destroy(rig.spaces[0]), 0);
+        assert_int_equal(uf_engine_destroy(rig.engine), 0);
+        assert_int_equal(atomic_load(&rig.errors[UF_ERROR_ENGINE]), 1);
+        fake_uffd_destroy(fakes[0]);
+        fake_uffd_destroy(fakes[1]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -349,6 +374,7 @@ int main(void)
         cmocka_unit_test(beyond_the_limit_a_fault_is_refused),
         cmocka_unit_test(deferred_faults_die_with_their_space),
         cmocka_unit_test(a_failed_descriptor_is_reported_and_ends),
+        cmocka_unit_test(one_of_two_descriptors_fails),
     };
 
     alarm(HANG_S);
