@@ -9,6 +9,7 @@
 
 #include <errno.h>
 
+#include "api.h"
 #include "base/check.h"
 #include "fault/background.h"
 #include "fault/engine.h"
@@ -147,10 +148,12 @@ int uf_space_create(const struct uf_space_opts *opts,
 
     if (err || !ret_space)
         return -EINVAL;
-    if (opts->engine)
-        return engine_is_live(opts->engine)
-                   ? create_on(opts, opts->engine, ret_space)
-                   : -EINVAL;
+    if (opts->engine) {
+        if (!engine_is_live(opts->engine))
+            return -EINVAL;
+        api_prepare_stack(opts->engine);
+        return create_on(opts, opts->engine, ret_space);
+    }
     engine_opts.kind = opts->engine_kind;
     err = documented_for_engine(engine_create(&engine_opts, &own));
     if (err)
@@ -167,11 +170,13 @@ int uf_space_destroy(struct uf_space *space)
 
     if (!space)
         return 0;
-    if (!space_is_live(space))
+    if (!api_is_live(space))
         return -EINVAL;
     if (engine_is_handler_thread())
         return -EDEADLK;
     own = space->own_engine;
+    if (space->engine)
+        api_prepare_stack(space->engine);
     default_space_forget(space);
     trap_table_remove(space);
     if (space->engine)
@@ -201,50 +206,49 @@ struct uf_engine *uf_space_engine(const struct uf_space *space)
 int uf_space_set_limit(struct uf_space *space, enum uf_limit which,
                        uint64_t bytes)
 {
-    return space_is_live(space) ? space_set_limit(space, which, bytes)
-                                : -EINVAL;
+    return api_is_live(space) ? space_set_limit(space, which, bytes) : -EINVAL;
 }
 
 int uf_space_get_limit(struct uf_space *space, enum uf_limit which,
                        uint64_t *ret_bytes)
 {
-    return space_is_live(space) ? space_get_limit(space, which, ret_bytes)
-                                : -EINVAL;
+    return api_is_live(space) ? space_get_limit(space, which, ret_bytes)
+                              : -EINVAL;
 }
 
 int uf_space_walk(struct uf_space *space,
                   int (*visit)(void *data, const struct uf_vma_info *vma),
                   void *data)
 {
-    if (!space_is_live(space) || !visit)
+    if (!api_is_live(space) || !visit)
         return -EINVAL;
     return space_walk(space, visit, data);
 }
 
 ssize_t uf_space_maps(struct uf_space *space, char *text, size_t len_bytes)
 {
-    if (!space_is_live(space) || (!text && len_bytes > 0))
+    if (!api_is_live(space) || (!text && len_bytes > 0))
         return -EINVAL;
     return space_maps(space, text, len_bytes);
 }
 
 ssize_t uf_space_smaps(struct uf_space *space, char *text, size_t len_bytes)
 {
-    if (!space_is_live(space) || (!text && len_bytes > 0))
+    if (!api_is_live(space) || (!text && len_bytes > 0))
         return -EINVAL;
     return space_smaps(space, text, len_bytes);
 }
 
 ssize_t uf_space_status(struct uf_space *space, char *text, size_t len_bytes)
 {
-    if (!space_is_live(space) || (!text && len_bytes > 0))
+    if (!api_is_live(space) || (!text && len_bytes > 0))
         return -EINVAL;
     return space_status(space, text, len_bytes);
 }
 
 int uf_space_stats(struct uf_space *space, struct uf_stats *stats)
 {
-    if (!space_is_live(space) || !stats || stats->size != sizeof(*stats))
+    if (!api_is_live(space) || !stats || stats->size != sizeof(*stats))
         return -EINVAL;
     space_stats(space, stats);
     stats->huge_pool_ready = huge_ready(space);
@@ -254,7 +258,7 @@ int uf_space_stats(struct uf_space *space, struct uf_stats *stats)
 ssize_t uf_space_thread_stats(struct uf_space *space,
                               struct uf_thread_stats *threads, size_t max)
 {
-    if (!space_is_live(space) || (!threads && max > 0))
+    if (!api_is_live(space) || (!threads && max > 0))
         return -EINVAL;
     return (ssize_t)space_thread_stats(space, threads, max);
 }

@@ -80,6 +80,6 @@ int uf_trap_remove(void)
 
 int uf_space_set_trap(struct uf_space *space, uf_trap_hook hook, void *data)
 {
-    return space_is_live(space) ? trap_table_set_hook(space, hook, data)
-                                : -EINVAL;
+    return api_is_live(space) ? trap_table_set_hook(space, hook, data)
+                              : -EINVAL;
 }

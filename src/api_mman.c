@@ -35,7 +35,7 @@ uintptr_t uf_brk(struct uf_space *space, uintptr_t brk)
     struct range grown;
     uintptr_t now;
 
-    if (!space_is_live(space))
+    if (!api_is_live(space))
         return 0;
     now = space_brk(space, brk, &grown);
     populate_grown(space, grown);
@@ -47,7 +47,7 @@ intptr_t uf_sbrk(struct uf_space *space, intptr_t increment)
     struct range grown;
     intptr_t old;
 
-    if (!space_is_live(space))
+    if (!api_is_live(space))
         return -EINVAL;
     old = space_sbrk(space, increment, &grown);
     populate_grown(space, grown);
@@ -58,7 +58,7 @@ int uf_populate(struct uf_space *space, uintptr_t address, size_t len_bytes)
 {
     struct range range;
 
-    if (!space_is_live(space) || !is_aligned(address, page_size()) ||
+    if (!api_is_live(space) || !is_aligned(address, page_size()) ||
         !range_make(address, len_bytes, &range) ||
         align_up(range.end, page_size()) < range.end)
         return -EINVAL;
@@ -234,7 +234,7 @@ int uf_madvise(struct uf_space *space, uintptr_t address, size_t len_bytes,
 int uf_mincore(struct uf_space *space, uintptr_t address, size_t len_bytes,
                unsigned char *ret_vec)
 {
-    if (!space_is_live(space))
+    if (!api_is_live(space))
         return -EINVAL;
     return space_mincore(space, address, len_bytes, ret_vec);
 }
@@ -304,7 +304,7 @@ int uf_munlockall(struct uf_space *space)
 int uf_msync(struct uf_space *space, uintptr_t address, size_t len_bytes,
              int flags)
 {
-    if (!space_is_live(space))
+    if (!api_is_live(space))
         return -EINVAL;
     return space_msync(space, address, len_bytes, flags);
 }

@@ -19,7 +19,9 @@
  * Addresses are uintptr_t, ranges half-open; a length is rounded up to whole
  * pages. All functions may be called from any thread; not from a signal
  * handler, and not from a pager or hook (-EDEADLK). -EINVAL: also for a handle
- * that is no live space.
+ * that is no live space. The calling thread's stack may lie in the space, or in
+ * another: then 16 KiB of it must be left. A signal handler may touch a space
+ * only if it has not interrupted one of these functions on the same space.
  *
  * See also: ufault/posix.h for libc's own signatures; mmap(2) and the pages it
  * names.

@@ -39,6 +39,16 @@ struct uf_fill {
 };
 
 /*
+ * A pager's flag: on a signal engine the touching thread itself may run fill, and
+ * release, inside the signal handler of its touch. They must be
+ * async-signal-safe (signal-safety(7)): they may have interrupted anything, the
+ * pager's own code included, and all signals are blocked. A touch of a space's
+ * memory from there ends the process. Without the flag, and where a space has
+ * hooks, a handler thread runs fill, for which the touching thread waits.
+ */
+#define UF_PAGER_SIGNAL_SAFE 0x1u
+
+/*
  * What a pager is made of. Set `size` to sizeof(struct uf_pager_ops).
  */
 struct uf_pager_ops {
@@ -47,12 +57,14 @@ struct uf_pager_ops {
     /* A short name for reports and errors; copied. Required. */
     const char *name;
 
+    uint32_t flags; /* UF_PAGER_* */
+
     /*
      * fill: puts the bytes of [offset, offset + len_bytes) into the buffer.
      * Required.
      *
      * Thread: a handler thread of the engine, or a thread inside uf_brk of a
-     *   locked space; several at once for different requests, so what they
+     *   locked space, or see UF_PAGER_SIGNAL_SAFE; several at once for different requests, so what they
      *   share needs the pager's own lock.
      * Locks: none of the library's are held.
      * May call: anything except a touch of memory in any space (it is
@@ -86,8 +98,8 @@ struct uf_pager_ops {
  * the caller's, to be dropped with uf_pager_unref. `ops` is copied.
  *
  * Returns 0 or
- *   -EINVAL  ops, ops->name, ops->fill or ret_pager is NULL; ops->size is not
- *            one this library knows
+ *   -EINVAL  ops, ops->name, ops->fill or ret_pager is NULL; ops->size or a flag
+ *            is not one this library knows
  *   -ENOMEM  no memory
  * Threads: any. See also: struct vm_operations_struct in <linux/mm.h>.
  */

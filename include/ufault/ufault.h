@@ -124,8 +124,9 @@ enum uf_engine_kind {
      * switch, about half the time. A system call that touches an absent page
      * gets EFAULT (or does less than was asked): uf_populate first, or
      * uf_copy_in and uf_copy_out. The engine installs the handler of
-     * ufault/trap.h, which chains. Memory with a pager or hooks is served by
-     * handler threads, for which the touching thread waits. */
+     * ufault/trap.h, which chains. Memory with hooks or with a
+     * pager that is not UF_PAGER_SIGNAL_SAFE is served by handler threads, for
+     * which the touching thread waits, with all its signals blocked. */
     UF_ENGINE_SIGNAL,
     /* SIGNAL where system calls' touches are not served anyway (tier
      * UF_TIER_USER_MODE), else THREAD. */

@@ -97,6 +97,7 @@ static void engine_free(struct uf_engine *engine)
         engine_note_signals(false);
         trap_remove();
     }
+    engine_free_spare_buffers(engine);
     free_index(engine);
     lock_destroy(&engine->starting);
     lock_destroy(&engine->lock);
@@ -273,15 +274,16 @@ int engine_destroy(struct uf_engine *engine)
     return 0;
 }
 
-/* The index of the first space that ends above addr. */
-static size_t find_locked(const struct uf_engine *engine, uintptr_t addr)
+/* How many spaces end above addr. The last of these is the lowest, and is where
+ * addr lies if it lies in any. */
+static size_t count_above_locked(const struct uf_engine *engine, uintptr_t addr)
 {
     size_t low = 0, high = engine->nspaces;
 
     while (low < high) {
         size_t mid = (low + high) / 2;
 
-        if (engine->spaces[mid]->resident.range.end <= addr)
+        if (engine->spaces[mid]->resident.range.end > addr)
             low = mid + 1;
         else
             high = mid;
@@ -292,12 +294,12 @@ static size_t find_locked(const struct uf_engine *engine, uintptr_t addr)
 struct uf_space *engine_pin_next_space(struct uf_engine *engine, uintptr_t addr)
 {
     struct uf_space *space = NULL;
-    size_t i;
+    size_t above;
 
     lock_take(&engine->lock);
-    i = find_locked(engine, addr);
-    if (i < engine->nspaces) {
-        space = engine->spaces[i];
+    above = count_above_locked(engine, addr);
+    if (above > 0) {
+        space = engine->spaces[above - 1];
         space_pin(space);
     }
     lock_release(&engine->lock);
@@ -337,7 +339,7 @@ static int reserve_locked(struct uf_engine *engine)
 
 static void insert_locked(struct uf_engine *engine, struct uf_space *space)
 {
-    size_t i = find_locked(engine, space->resident.range.start);
+    size_t i = count_above_locked(engine, space->resident.range.start);
 
     memmove(&engine->spaces[i + 1], &engine->spaces[i],
             (engine->nspaces - i) * sizeof(engine->spaces[0]));
@@ -347,9 +349,10 @@ static void insert_locked(struct uf_engine *engine, struct uf_space *space)
 
 static void remove_locked(struct uf_engine *engine, struct uf_space *space)
 {
-    size_t i = find_locked(engine, space->resident.range.start);
+    size_t above = count_above_locked(engine, space->resident.range.start);
+    size_t i = above - 1;
 
-    CHECK(i < engine->nspaces && engine->spaces[i] == space);
+    CHECK(above > 0 && engine->spaces[i] == space);
     engine->nspaces--;
     memmove(&engine->spaces[i], &engine->spaces[i + 1],
             (engine->nspaces - i) * sizeof(engine->spaces[0]));
@@ -366,6 +369,8 @@ int engine_ready_for_pager(struct uf_space *space, struct uf_pager *pager)
         return 0;
     if (space->engine)
         err = engine_give_buffers(space->engine);
+    if (!err && space->engine)
+        err = engine_make_spare_buffers(space->engine);
     if (!err && space->engine)
         err = engine_start_handlers(space->engine, 2);
     if (!err && space->engine)
@@ -406,6 +411,8 @@ int engine_attach(struct uf_engine *engine, struct uf_space *space)
 
     if (space->heap_pager != pager_zero())
         err = engine_give_buffers(engine);
+    if (!err && space->heap_pager != pager_zero())
+        err = engine_make_spare_buffers(engine);
     if (!err && fault_runs_user_code(space))
         err = engine_start_handlers(engine, 2);
     if (err)

@@ -38,10 +38,11 @@
 #include "host/uffd_parts.h"
 #include "mm/space.h"
 
-#define ENGINE_MAGIC        0x7566656eu /* "ufen" */
-#define ENGINE_HANDLERS_MAX 64
-#define ENGINE_BATCH        64
-#define ENGINE_FEW_SPACES   8
+#define ENGINE_MAGIC         0x7566656eu /* "ufen" */
+#define ENGINE_HANDLERS_MAX  64
+#define ENGINE_BATCH         64
+#define ENGINE_FEW_SPACES    8
+#define ENGINE_SPARE_BUFFERS 4
 
 struct uf_engine;
 struct background;
@@ -95,14 +96,19 @@ struct uf_engine {
     int broken_err;
     atomic_bool stopping;
 
-    struct lock lock;         /* guards the spaces */
-    struct uf_space **spaces; /* sorted by base */
+    struct lock lock; /* guards the spaces */
+    /* Sorted, the highest first: the kernel places what is new below the rest,
+     * so that nearly all of them come and go at the end. */
+    struct uf_space **spaces;
     size_t nspaces;
     size_t capacity;
     struct uf_space *few_spaces[ENGINE_FEW_SPACES]; /* before slab_pages */
 
     struct lock starting; /* guards the handlers */
     bool has_buffers;     /* each can hold what a pager fills */
+    /* A signal engine's, for pagers that its touching threads run. */
+    void *_Atomic spare_buffers[ENGINE_SPARE_BUFFERS];
+    atomic_bool has_spare_buffers;
     struct background *_Atomic background; /* NULL until there is a need */
     struct uf_engine *next;                /* all engines; registry lock */
 };
@@ -175,6 +181,10 @@ void engine_read_and_serve(struct handler *handler);
  * Requires: the space is pinned; the interrupted code holds no lock of ours.
  */
 bool engine_serve_signal(struct uf_space *space, uintptr_t addr, bool write);
+
+/* Buffers for pagers that touching threads run. 0 or -ENOMEM. */
+int engine_make_spare_buffers(struct uf_engine *engine);
+void engine_free_spare_buffers(struct uf_engine *engine);
 
 /* ------------------------------------------------------- handlers.c -- */
 

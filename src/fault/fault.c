@@ -27,9 +27,14 @@ uint64_t fault_clock_ns(void)
     return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
 }
 
+size_t fault_buffer_bytes(void)
+{
+    return WINDOW_PAGES_MAX * page_size() + page_size();
+}
+
 int fault_server_init(struct fault_server *server)
 {
-    server->buffer_bytes = WINDOW_PAGES_MAX * page_size() + page_size();
+    server->buffer_bytes = fault_buffer_bytes();
     server->buffer = slab_pages(server->buffer_bytes);
     return server->buffer ? 0 : -ENOMEM;
 }
@@ -427,6 +432,14 @@ struct fault_result fault_resolve(struct uf_space *space,
         unsettle(space);
         rwlock_release(&space->map_lock);
         return ended(fault, UF_OUTCOME_PRESENT, 0);
+    }
+    /* The map has changed since the server was made for it: the toucher comes
+     * again. */
+    if (!server->buffer ||
+        (server->in_signal && !pager_runs_in_signals(found.pager))) {
+        unsettle(space);
+        rwlock_release(&space->map_lock);
+        return ended(fault, UF_OUTCOME_STALE, 0);
     }
     pager_ref(found.pager);
     rwlock_release(&space->map_lock);

@@ -67,6 +67,7 @@ struct fault_server {
     size_t buffer_bytes;
     uint64_t defer_limit_ns;
     struct self_touch *self_touch; /* NULL: not a handler thread */
+    bool in_signal; /* pagers that may not run there are not asked */
 };
 
 struct fault_result {
@@ -81,6 +82,7 @@ struct fault_result {
 };
 
 /* Allocates the buffer. 0 or -ENOMEM. */
+size_t fault_buffer_bytes(void);
 int fault_server_init(struct fault_server *server);
 void fault_server_destroy(struct fault_server *server);
 

@@ -189,7 +189,9 @@ static void rescue(struct near *near)
     if (tid == 0)
         return;
     atomic_store(&near->rescued, true);
-    sched_setscheduler(tid, SCHED_OTHER, &(struct sched_param){0});
+    /* The right to do so may be gone (setuid): then this was its last fault. */
+    if (sched_setscheduler(tid, SCHED_OTHER, &(struct sched_param){0}) < 0)
+        atomic_store(&near->retired, true);
     if (sched_getaffinity(0, sizeof(everywhere), &everywhere) == 0)
         sched_setaffinity(tid, sizeof(everywhere), &everywhere);
 }

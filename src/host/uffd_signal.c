@@ -139,8 +139,9 @@ void uffd_signal_hand_over(struct uffd *u, const struct uffd_fault *fault)
 
     enlist(box, &waiter);
     /* A thread has one message in the pipe at most, so it is full only when
-     * thousands wait at once. */
-    while (write(box->pipe[1], fault, sizeof(*fault)) < 0 && errno == EAGAIN)
+     * thousands wait at once. The bare call: libc's is a cancellation point. */
+    while (syscall(SYS_write, box->pipe[1], fault, sizeof(*fault)) < 0 &&
+           errno == EAGAIN)
         sched_yield();
     while (atomic_load(&waiter.done) == 0)
         syscall(SYS_futex, &waiter.done, FUTEX_WAIT_PRIVATE, 0, NULL);

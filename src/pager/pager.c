@@ -20,7 +20,7 @@ int pager_create(const struct uf_pager_ops *ops, void *context,
     struct uf_pager *pager;
 
     if (!ops || !ret_pager || ops->size != sizeof(*ops) || !ops->name ||
-        !ops->fill)
+        !ops->fill || (ops->flags & ~UF_PAGER_SIGNAL_SAFE))
         return -EINVAL;
     pager = slab_alloc(&pagers);
     if (!pager)
@@ -68,6 +68,11 @@ bool pager_unref_unless_last(struct uf_pager *pager)
         if (atomic_compare_exchange_weak(&pager->refs, &refs, refs - 1))
             return true;
     return false;
+}
+
+bool pager_runs_in_signals(const struct uf_pager *pager)
+{
+    return pager->is_zero || (pager->ops.flags & UF_PAGER_SIGNAL_SAFE);
 }
 
 bool pager_uses_offsets(const struct uf_pager *pager)

@@ -48,6 +48,9 @@ void pager_unref(struct uf_pager *pager);
  * code of the user's, so it may be called under any lock. */
 bool pager_unref_unless_last(struct uf_pager *pager);
 
+/* The touching thread itself may have it fill, in a signal handler. */
+bool pager_runs_in_signals(const struct uf_pager *pager);
+
 /* False when any page of the pager is as good as any other (zeros), so that
  * neighbours merge whatever their offsets. */
 bool pager_uses_offsets(const struct uf_pager *pager);

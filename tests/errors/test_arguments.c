@@ -320,6 +320,9 @@ static void pagers_that_cannot_be(void **state)
     ops = good;
     ops.fill = NULL;
     assert_int_equal(uf_pager_create(&ops, NULL, &pager), -EINVAL);
+    ops = good;
+    ops.flags = UF_PAGER_SIGNAL_SAFE << 1;
+    assert_int_equal(uf_pager_create(&ops, NULL, &pager), -EINVAL);
     assert_int_equal(uf_pager_callback(NULL, NULL, &pager), -EINVAL);
     assert_int_equal(uf_pager_callback(fill_nothing, NULL, NULL), -EINVAL);
     assert_ptr_equal(pager, (struct uf_pager *)1);

@@ -146,22 +146,160 @@ static ssize_t fill_and_touch(void *context, const struct uf_fill *request)
     return (ssize_t)request->len_bytes;
 }
 
-/* Pagers run on a handler thread, whatever they may do. */
+static intptr_t map_pager(struct uf_space *space, uint32_t flags,
+                          ssize_t (*fill)(void *, const struct uf_fill *),
+                          size_t npages)
+{
+    struct uf_pager_ops ops = {
+        .size = sizeof(ops), .name = "signal", .flags = flags, .fill = fill};
+    struct uf_pager *pager;
+    intptr_t p;
+
+    assert_int_equal(uf_pager_create(&ops, NULL, &pager), 0);
+    p = uf_mmap_pager(space, 0, npages * page_size(), RW, MAP_PRIVATE, pager,
+                      0);
+    uf_pager_unref(pager);
+    assert_true(p > 0);
+    return p;
+}
+
+/* A pager that does not say it may run in a signal handler does not. */
 static void a_pager_is_run_by_a_handler(void **state)
 {
     struct uf_space *space = signal_space();
-    struct uf_pager *pager;
     unsigned char byte = 0;
-    intptr_t p;
+    intptr_t p = map_pager(space, 0, fill_and_touch, 4);
 
     (void)state;
-    assert_int_equal(uf_pager_callback(fill_and_touch, NULL, &pager), 0);
-    p = uf_mmap_pager(space, 0, 4 * page_size(), RW, MAP_PRIVATE, pager, 0);
-    uf_pager_unref(pager);
-    assert_true(p > 0);
     assert_int_equal(live_read((uintptr_t)p + 5, &byte, NULL), 0);
     assert_int_equal(byte, 7);
     assert_int_not_equal(atomic_load(&filled_by), live_tid());
+    live_assert_law(space);
+    assert_int_equal(uf_space_destroy(space), 0);
+}
+
+/* One that does is run by who touches. Zeros beside it are served as ever. */
+static void a_pager_that_may_is_run_by_the_toucher(void **state)
+{
+    struct uf_space *space = signal_space();
+    unsigned char byte = 0;
+    intptr_t p = map_pager(space, UF_PAGER_SIGNAL_SAFE, fill_and_touch, 4);
+    intptr_t q = map_pager(space, 0, fill_and_touch, 4);
+
+    (void)state;
+    assert_int_equal(live_read((uintptr_t)p + 5, &byte, NULL), 0);
+    assert_int_equal(byte, 7);
+    assert_int_equal(atomic_load(&filled_by), live_tid());
+    assert_int_equal(live_read(live_page(space, 3), &byte, NULL), 0);
+    assert_int_equal(byte, 0);
+    assert_int_equal(live_read((uintptr_t)q, &byte, NULL), 0);
+    assert_int_equal(byte, 7);
+    assert_int_not_equal(atomic_load(&filled_by), live_tid());
+    live_assert_law(space);
+    assert_int_equal(uf_space_destroy(space), 0);
+}
+
+/* Hooks are foreign code as well, and have made no promise. */
+static void with_hooks_a_handler_runs_it(void **state)
+{
+    struct live_log log = LIVE_LOG_INIT;
+    struct uf_space_opts opts = {.engine_kind = UF_ENGINE_SIGNAL,
+                                 .on_fault = live_on_fault,
+                                 .hook_data = &log};
+    struct uf_space *space = live_space(&opts, 4);
+    unsigned char byte = 0;
+    intptr_t p = map_pager(space, UF_PAGER_SIGNAL_SAFE, fill_and_touch, 4);
+
+    (void)state;
+    assert_int_equal(live_read((uintptr_t)p, &byte, NULL), 0);
+    assert_int_not_equal(atomic_load(&filled_by), live_tid());
+    assert_int_equal(uf_space_destroy(space), 0);
+    assert_int_equal(live_events(&log), 1);
+}
+
+#define CROWD       8
+#define CROWD_PAGES 64
+
+static ssize_t fill_pattern(void *context, const struct uf_fill *request)
+{
+    (void)context;
+    return live_fill(request, request->len_bytes);
+}
+
+struct member {
+    pthread_t thread;
+    struct uf_space *space;
+    uintptr_t base;
+    size_t first;
+    bool right;
+};
+
+static void *read_pattern(void *arg)
+{
+    struct member *m = arg;
+
+    m->right = true;
+    for (size_t i = 0; i < CROWD_PAGES; i++) {
+        size_t page = (m->first + 5 * i) % CROWD_PAGES;
+        unsigned char byte = 0;
+
+        m->right &= live_read(m->base + page * page_size(), &byte, NULL) == 0 &&
+                    byte == live_pattern(page * page_size());
+    }
+    return NULL;
+}
+
+/* More threads at once than there are buffers: the rest are handed on. */
+static void a_crowd_gets_its_pages(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 20; round++) {
+        struct uf_space *space = signal_space();
+        intptr_t p =
+            map_pager(space, UF_PAGER_SIGNAL_SAFE, fill_pattern, CROWD_PAGES);
+        struct member m[CROWD];
+
+        for (size_t i = 0; i < CROWD; i++) {
+            m[i] = (struct member){
+                .space = space, .base = (uintptr_t)p, .first = i};
+            pthread_create(&m[i].thread, NULL, read_pattern, &m[i]);
+        }
+        for (size_t i = 0; i < CROWD; i++) {
+            pthread_join(m[i].thread, NULL);
+            assert_true(m[i].right);
+        }
+        live_assert_law(space);
+        assert_int_equal(uf_space_destroy(space), 0);
+    }
+}
+
+/* A thread that is to be cancelled is not while it waits for its page: it would
+ * leave itself behind in a list. */
+static void *touch_cancelled(void *arg)
+{
+    uintptr_t addr = *(uintptr_t *)arg;
+    unsigned char byte;
+
+    pthread_cancel(pthread_self());
+    live_read(addr, &byte, NULL);
+    pthread_testcancel();
+    return NULL;
+}
+
+static void a_cancelled_thread_waits_for_its_page(void **state)
+{
+    struct uf_space *space = signal_space();
+    uintptr_t p = (uintptr_t)map_pager(space, 0, fill_and_touch, 4);
+    unsigned char byte = 0;
+    pthread_t thread;
+    void *result = NULL;
+
+    (void)state;
+    assert_int_equal(pthread_create(&thread, NULL, touch_cancelled, &p), 0);
+    pthread_join(thread, &result);
+    assert_ptr_equal(result, PTHREAD_CANCELED);
+    assert_int_equal(live_mincore(p, p + page_size()), 1);
+    assert_int_equal(live_read(p + page_size(), &byte, NULL), 0);
     live_assert_law(space);
     assert_int_equal(uf_space_destroy(space), 0);
 }
@@ -220,6 +358,10 @@ int main(void)
         cmocka_unit_test(a_system_call_wants_it_populated),
         cmocka_unit_test(a_stack_may_lie_in_the_space),
         cmocka_unit_test(a_pager_is_run_by_a_handler),
+        cmocka_unit_test(a_pager_that_may_is_run_by_the_toucher),
+        cmocka_unit_test(with_hooks_a_handler_runs_it),
+        cmocka_unit_test(a_crowd_gets_its_pages),
+        cmocka_unit_test(a_cancelled_thread_waits_for_its_page),
         cmocka_unit_test(a_pager_elsewhere_that_touches_is_refused),
         cmocka_unit_test(other_sigbus_is_passed_on),
     };
