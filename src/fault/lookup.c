@@ -39,7 +39,9 @@ static void choose_window(struct uf_space *space, const struct fault *fault,
     struct window_touch touch = {.addr = fault->addr,
                                  .origin = space->resident.range.start,
                                  .tid = fault->tid,
-                                 .pages_new = pages_of_new(vma, fault)};
+                                 .pages_new = pages_of_new(vma, fault),
+                                 .guards =
+                                     space->has_guards ? &space->guards : NULL};
     struct window window;
 
     ret->vma = vma_range(vma);
@@ -76,13 +78,11 @@ static bool look_up_locked(struct uf_space *space, const struct fault *fault,
     vma = vma_set_lookup(&space->vmas, fault->addr);
     if (!vma || (vma->flags & VMA_HOST))
         return false;
+    if (space->has_guards && resident_test(&space->guards, fault->addr))
+        return false;
     choose_window(space, fault, vma, ret);
-    if (space->has_guards) {
-        if (resident_test(&space->guards, fault->addr))
-            return false;
-        /* A copy would silently replace the guard. */
+    if (space->has_guards) /* a copy would silently replace the guard */
         ret->window = resident_hole(&space->guards, fault->addr, ret->window);
-    }
     ret->pager = vma->pager;
     ret->offset = vma_offset_at(vma, ret->window.start);
     ret->generation = vma->generation;

@@ -6,6 +6,10 @@
  *     the page after (or before) it          a stream: 2 pages, 4, ... 2 MiB
  *     the same distance once more            strided: as many pages, apart
  *
+ * A stream goes on where its last window really ended, so who clips a wish says
+ * so. A touch inside that window, of a page that was dropped since, is news: the
+ * same pages may be walked the other way now.
+ *
  * A thread has a few streams at once (two arrays copied into a third are
  * three). They are guesses in a small table: a hash of the thread's number
  * finds its slot, a newcomer takes it over, and all of it is relaxed atomics,
@@ -51,11 +55,18 @@ struct stream_wish {
     uint64_t end;
     int64_t stride;
     uint32_t count;
+    /* For streams_cut. */
+    _Atomic uint64_t *stream;
+    uint64_t word;
 };
 
 /* The wish of a touch; remembers it. Any thread, with no lock or any. */
 struct stream_wish streams_note(streams_t *streams,
                                 const struct stream_touch *touch);
+
+/* The window was clipped to [first, end), which holds the touched page: the
+ * stream goes on from there. Requires: the table of the wish still exists. */
+void streams_cut(const struct stream_wish *wish, uint64_t first, uint64_t end);
 
 void streams_destroy(streams_t *streams);
 

@@ -61,11 +61,31 @@ static uint32_t pages_max(void)
     return pages < WINDOW_PAGES_MAX ? (uint32_t)pages : WINDOW_PAGES_MAX;
 }
 
+/* The wish as far as it may be had; the stream learns of it. */
+static struct range clip(const struct stream_wish *wish,
+                         const struct window_touch *touch, struct range vma,
+                         const struct resident *resident)
+{
+    size_t page = page_size();
+    struct range wanted = {touch->origin + wish->first * page,
+                           touch->origin + wish->end * page};
+    struct range got =
+        resident_hole(resident, touch->addr, range_clip(wanted, vma));
+
+    if (touch->guards)
+        got = resident_hole(touch->guards, touch->addr, got);
+    if (got.start != wanted.start || got.end != wanted.end)
+        streams_cut(wish, (got.start - touch->origin) / page,
+                    (got.end - touch->origin) / page);
+    CHECK(range_contains(got, touch->addr) && range_covers(vma, got));
+    return got;
+}
+
 struct window window_adapt(streams_t *streams, const struct window_touch *touch,
                            struct range vma, const struct resident *resident)
 {
     uintptr_t page = align_down(touch->addr, page_size());
-    struct range alone = {page, page + page_size()}, wanted;
+    struct range alone = {page, page + page_size()};
     struct stream_touch noted = {
         .tid = touch->tid,
         .page = (page - touch->origin) / page_size(),
@@ -77,12 +97,8 @@ struct window window_adapt(streams_t *streams, const struct window_touch *touch,
     if (touch->pages_new == 0)
         return (struct window){.range = alone, .count = 1};
     wish = streams_note(streams, &noted);
-    wanted.start = touch->origin + wish.first * page_size();
-    wanted.end = touch->origin + wish.end * page_size();
-    wanted = range_clip(wanted, vma);
-    CHECK(range_contains(wanted, touch->addr));
     return (struct window){
-        .range = resident_hole(resident, page, wanted),
+        .range = clip(&wish, touch, vma, resident),
         .stride = wish.stride * (int64_t)page_size(),
         .count = wish.count,
     };

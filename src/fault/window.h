@@ -17,7 +17,7 @@
  * it continues nothing, up to 2 MiB if it continues a stream.
  *
  * Either is clipped to the VMA (hence to the break) and to the hole between
- * resident pages: nothing is brought in twice.
+ * resident pages: nothing is brought in twice. Streams go on from what is left.
  */
 #ifndef UF_FAULT_WINDOW_H
 #define UF_FAULT_WINDOW_H
@@ -44,6 +44,7 @@ struct window_touch {
     uintptr_t origin;
     pid_t tid;
     uint32_t pages_new; /* of a touch that continues nothing; 0: always 1 */
+    const struct resident *guards; /* not to be brought in; NULL: none */
 };
 
 struct window {

@@ -51,6 +51,7 @@ void on_all_sides_with(const struct uf_space_opts *opts,
     run_on_kernel(body);
     run_on_space(opts, 1, body);
     run_on_space(opts, 64, body);
+    run_on_space(opts, 0, body);
 }
 
 void on_all_sides(void (*body)(struct side *side))

@@ -7,8 +7,8 @@
  *     static void body(struct side *s) { ... side_mmap(s, ...) ... }
  *     on_all_sides(body);
  *
- * The sides are a space with windows of 1 page, one with windows of 64, and the
- * kernel. A body works at addresses inside [base, base + SIDE_BYTES), which are
+ * The sides are the kernel and spaces with windows of 1 page, with windows of 64,
+ * and with windows that adapt. A body works at addresses inside [base, base + SIDE_BYTES), which are
  * free when it begins. Calls answer as uf_ calls do: a value or -errno.
  */
 #ifndef TESTS_LIB_SIDES_H

@@ -124,6 +124,25 @@ static void equal_distances_are_a_stream(void **state)
     }
 }
 
+/* Other lone touches near by, or many since, do not hide it. */
+static void a_stride_is_from_the_nearest(void **state)
+{
+    static const uint64_t near[] = {5000, 5100, 5050, 5053};
+    static const uint64_t old[] = {1000,  20000, 30000, 40000,
+                                   50000, 60000, 1010};
+    streams_t streams = NULL;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(near) / sizeof(near[0]); i++)
+        assert_wish(touch(&streams, 1, near[i]), near[i], near[i] + 1);
+    assert_int_equal(touch(&streams, 1, 5056).count, 2);
+    streams_destroy(&streams);
+    for (size_t i = 0; i < sizeof(old) / sizeof(old[0]); i++)
+        assert_wish(touch(&streams, 1, old[i]), old[i], old[i] + 1);
+    assert_int_equal(touch(&streams, 1, 1020).count, 2);
+    streams_destroy(&streams);
+}
+
 /* Three arrays at once: each has its own window. */
 static void a_thread_has_several_streams(void **state)
 {
@@ -171,32 +190,32 @@ static uint32_t next_random(uint32_t *random)
 /* A tenth of many pages, at random: hardly a page more than was touched. */
 static void random_touches_bring_in_what_they_touch(void **state)
 {
-    enum { PAGES = 1 << 18 };
-    unsigned char *resident = calloc(PAGES, 1);
-    unsigned char *touched = calloc(PAGES, 1);
+    enum { MANY = 1 << 18 };
+    unsigned char *resident = calloc(MANY, 1);
+    unsigned char *touched = calloc(MANY, 1);
     streams_t streams = NULL;
     size_t nresident = 0, ntouched = 0;
     uint32_t random = 1;
 
     (void)state;
-    for (int i = 0; i < PAGES / 10; i++) {
-        uint64_t page = next_random(&random) % PAGES;
+    for (int i = 0; i < MANY / 10; i++) {
+        uint64_t page = next_random(&random) % MANY;
         struct stream_wish wish;
 
         touched[page] = 1;
         if (resident[page])
             continue;
         wish = touch(&streams, 7, page);
-        for (uint64_t p = wish.first; p < wish.end && p < PAGES; p++)
+        for (uint64_t p = wish.first; p < wish.end && p < MANY; p++)
             resident[p] = 1;
         for (uint32_t k = 1; k < wish.count; k++) {
             uint64_t p = page + (uint64_t)(wish.stride * (int64_t)k);
 
-            if (p < PAGES)
+            if (p < MANY)
                 resident[p] = 1;
         }
     }
-    for (int i = 0; i < PAGES; i++) {
+    for (int i = 0; i < MANY; i++) {
         nresident += resident[i];
         ntouched += touched[i];
     }
@@ -222,7 +241,6 @@ static void a_stream_survives_what_was_there(void **state)
     streams_destroy(&streams);
 }
 
-/* What is generous from the start is a block, and a stream at once. */
 /* A break that grows step by step cuts each window short; the stream goes on. */
 static void a_window_that_was_cut_short_is_no_end(void **state)
 {
@@ -233,6 +251,8 @@ static void a_window_that_was_cut_short_is_no_end(void **state)
     for (uint64_t brk = 33, at = 0; brk < 33 * 100; brk += 33) {
         while (at < brk) {
             wish = touch(&streams, 1, at);
+            if (wish.end > brk)
+                streams_cut(&wish, at, brk);
             at = wish.end < brk ? wish.end : brk;
         }
     }
@@ -241,6 +261,7 @@ static void a_window_that_was_cut_short_is_no_end(void **state)
     streams_destroy(&streams);
 }
 
+/* What is generous from the start is a block, and a stream at once, either way. */
 static void a_new_touch_may_want_a_block(void **state)
 {
     streams_t streams = NULL;
@@ -251,6 +272,25 @@ static void a_new_touch_may_want_a_block(void **state)
     assert_wish(streams_note(&streams, &t), 16, 32);
     t.page = 32;
     assert_wish(streams_note(&streams, &t), 32, 64);
+    t.page = 1000;
+    assert_wish(streams_note(&streams, &t), 992, 1008);
+    t.page = 991;
+    assert_wish(streams_note(&streams, &t), 960, 992);
+    streams_destroy(&streams);
+}
+
+/* A fault that came to nothing is the same one again, not the next. */
+static void the_same_touch_wants_the_same(void **state)
+{
+    streams_t streams = NULL;
+    struct stream_wish wish;
+
+    (void)state;
+    for (uint64_t at = 64; at < 80; at = wish.end) {
+        wish = touch(&streams, 1, at);
+        for (int n = 0; n < 3; n++)
+            assert_wish(touch(&streams, 1, at), wish.first, wish.end);
+    }
     streams_destroy(&streams);
 }
 
@@ -278,12 +318,14 @@ int main(void)
         cmocka_unit_test(a_stream_goes_down_as_well),
         cmocka_unit_test(a_stream_ends_at_the_first_page),
         cmocka_unit_test(equal_distances_are_a_stream),
+        cmocka_unit_test(a_stride_is_from_the_nearest),
         cmocka_unit_test(a_thread_has_several_streams),
         cmocka_unit_test(threads_do_not_mix),
         cmocka_unit_test(random_touches_bring_in_what_they_touch),
         cmocka_unit_test(a_stream_survives_what_was_there),
         cmocka_unit_test(a_window_that_was_cut_short_is_no_end),
         cmocka_unit_test(a_new_touch_may_want_a_block),
+        cmocka_unit_test(the_same_touch_wants_the_same),
         cmocka_unit_test(many_threads_share_the_table),
     };
 

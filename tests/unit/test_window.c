@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * window: each case is drawn. One character a page:
+ * window: of fixed size, each case drawn; then the one that adapts. One
+ * character a page:
  *
  *     '|' is not a page but marks where blocks begin (for the reader)
  *     ' ' outside the VMA   '.' in it   '#' in it and resident
@@ -175,11 +176,224 @@ static void random_windows_are_sound(void **state)
     }
 }
 
+/* ---------------------------------------------------------------- adapted --
+ */
+
+struct memory {
+    streams_t streams;
+    struct range vma;
+    struct resident resident;
+    struct resident guards;
+    uintptr_t origin;
+    uint32_t pages_new;
+};
+
+static struct range pages(size_t first, size_t end)
+{
+    return (struct range){page_at(first), page_at(end)};
+}
+
+/* [first, end) is mapped; a touch that continues nothing wants a page. */
+static void begin(struct memory *m, size_t first, size_t end)
+{
+    *m = (struct memory){
+        .vma = pages(first, end), .origin = ORIGIN, .pages_new = 1};
+    assert_int_equal(resident_init(&m->resident, pages(0, PAGES)), 0);
+    assert_int_equal(resident_init(&m->guards, pages(0, PAGES)), 0);
+}
+
+static void finish(struct memory *m)
+{
+    streams_destroy(&m->streams);
+    resident_destroy(&m->resident);
+    resident_destroy(&m->guards);
+}
+
+/* Touches a page; its window is resident then. */
+static struct window touch(struct memory *m, size_t page)
+{
+    struct window_touch touch = {
+        .addr = page_at(page) + 5,
+        .origin = m->origin,
+        .tid = 1,
+        .pages_new = m->pages_new,
+        .guards = &m->guards,
+    };
+    struct window w = window_adapt(&m->streams, &touch, m->vma, &m->resident);
+
+    resident_set(&m->resident, w.range);
+    return w;
+}
+
+static void assert_window(struct memory *m, size_t page, size_t first,
+                          size_t end)
+{
+    struct window w = touch(m, page);
+
+    assert_int_equal((w.range.start - ORIGIN) / page_size(), first);
+    assert_int_equal((w.range.end - ORIGIN) / page_size(), end);
+    assert_int_equal(w.count, 1);
+}
+
+static void a_stream_ends_with_its_vma(void **state)
+{
+    struct memory m;
+
+    (void)state;
+    begin(&m, 5, 30);
+    assert_window(&m, 5, 5, 6);
+    assert_window(&m, 6, 6, 8);
+    assert_window(&m, 8, 8, 12);
+    assert_window(&m, 12, 12, 16);
+    assert_window(&m, 16, 16, 30);
+    m.vma = pages(5, 64);
+    assert_window(&m, 30, 30, 32); /* it grew: the stream goes on */
+    assert_window(&m, 32, 32, 64);
+    finish(&m);
+
+    begin(&m, 5, 30);
+    assert_window(&m, 29, 29, 30);
+    assert_window(&m, 28, 28, 29);
+    assert_window(&m, 27, 24, 28);
+    assert_window(&m, 23, 16, 24);
+    assert_window(&m, 15, 5, 16);
+    m.vma = pages(0, 30);
+    assert_window(&m, 4, 0, 5);
+    finish(&m);
+}
+
+static void a_stream_goes_round_what_is_there(void **state)
+{
+    struct memory m;
+
+    (void)state;
+    begin(&m, 0, PAGES);
+    resident_set(&m.resident, pages(19, 22));
+    resident_set(&m.guards, pages(40, 41));
+    for (size_t page = 0; page < 16; page = page ? 2 * page : 1)
+        assert_window(&m, page, page, page ? 2 * page : 1);
+    assert_window(&m, 16, 16, 19);
+    assert_window(&m, 22, 22, 40);
+    assert_window(&m, 41, 41, 64);
+    finish(&m);
+}
+
+/* Pages that a touch skips come with it, down to what is there. */
+static void a_stream_brings_what_was_skipped(void **state)
+{
+    struct memory m;
+
+    (void)state;
+    begin(&m, 0, PAGES);
+    for (size_t page = 0; page < 16; page = page ? 2 * page : 1)
+        assert_window(&m, page, page, page ? 2 * page : 1);
+    assert_window(&m, 20, 16, 32);
+    resident_set(&m.resident, pages(36, 37));
+    assert_window(&m, 40, 37, 64);
+    finish(&m);
+}
+
+/* MADV_RANDOM: one page, and no stream comes of it. */
+static void a_touch_may_want_its_page_alone(void **state)
+{
+    struct memory m;
+
+    (void)state;
+    begin(&m, 0, PAGES);
+    m.pages_new = 0;
+    for (size_t page = 0; page < PAGES; page++)
+        assert_window(&m, page, page, page + 1);
+    assert_null(m.streams);
+    finish(&m);
+}
+
+static void blocks_are_counted_from_the_origin(void **state)
+{
+    struct memory m;
+
+    (void)state;
+    begin(&m, 0, PAGES);
+    m.origin = page_at(3);
+    m.vma = pages(3, PAGES);
+    m.pages_new = 16;
+    assert_window(&m, 20, 19, 35);
+    assert_window(&m, 18, 3, 19);
+    finish(&m);
+}
+
+static void a_strided_stream_is_told_in_bytes(void **state)
+{
+    struct memory m;
+    struct window w;
+
+    (void)state;
+    begin(&m, 0, PAGES);
+    assert_window(&m, 60, 60, 61);
+    assert_window(&m, 57, 57, 58);
+    w = touch(&m, 54);
+    assert_int_equal(w.range.start, page_at(54));
+    assert_int_equal(w.range.end, page_at(55));
+    assert_int_equal(w.stride, -3 * (int64_t)page_size());
+    assert_int_equal(w.count, 2);
+    finish(&m);
+}
+
+static void assert_sound(const struct memory *m, struct range window,
+                         size_t touched, const struct resident *before)
+{
+    assert_true(range_contains(window, page_at(touched)));
+    assert_true(range_covers(m->vma, window));
+    for (size_t i = 0; i < PAGES; i++)
+        if (i != touched && range_contains(window, page_at(i)))
+            assert_false(resident_test(before, page_at(i)) ||
+                         resident_test(&m->guards, page_at(i)));
+}
+
+/* At random, as above, with guards; what is there goes now and then. */
+static void random_adapted_windows_are_sound(void **state)
+{
+    static const uint32_t pages_new[] = {0, 1, 16, 64};
+    uint64_t seed = fake_env("UF_SEED", 11);
+    struct resident before;
+    struct memory m;
+
+    (void)state;
+    begin(&m, 0, PAGES);
+    assert_int_equal(resident_init(&before, pages(0, PAGES)), 0);
+    for (unsigned n = 0; n < 20000; n++) {
+        size_t first = fake_random(&seed) % PAGES;
+        size_t end = first + 1 + fake_random(&seed) % (PAGES - first);
+        size_t touched = first + fake_random(&seed) % (end - first);
+
+        m.vma = pages(first, end);
+        m.pages_new = pages_new[fake_random(&seed) % 4];
+        if (n % 7 == 0) {
+            resident_clear(&m.resident, m.vma);
+            resident_clear(&m.guards, m.vma);
+            resident_set(&m.guards, pages(touched, touched + 1));
+        }
+        resident_clear(&before, pages(0, PAGES));
+        for (size_t i = 0; i < PAGES; i++)
+            if (resident_test(&m.resident, page_at(i)))
+                resident_set(&before, pages(i, i + 1));
+        assert_sound(&m, touch(&m, touched).range, touched, &before);
+    }
+    resident_destroy(&before);
+    finish(&m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(windows_are_as_drawn),
         cmocka_unit_test(random_windows_are_sound),
+        cmocka_unit_test(a_stream_ends_with_its_vma),
+        cmocka_unit_test(a_stream_goes_round_what_is_there),
+        cmocka_unit_test(a_stream_brings_what_was_skipped),
+        cmocka_unit_test(a_touch_may_want_its_page_alone),
+        cmocka_unit_test(blocks_are_counted_from_the_origin),
+        cmocka_unit_test(a_strided_stream_is_told_in_bytes),
+        cmocka_unit_test(random_adapted_windows_are_sound),
     };
 
     return cmocka_run_group_tests_name("window", tests, NULL, NULL);
