@@ -57,6 +57,9 @@ extern "C" {
     X(pager_bytes, "bytes that pagers supplied")                               \
     X(pager_failures, "fills that failed honestly")                            \
     X(pager_lies, "fills refused because the pager broke its contract")        \
+    X(protect_faults,                                                          \
+      "first writes to pages that dirty tracking had protected, "              \
+      "where the kernel does not answer them itself")                          \
     X(self_touches, "touches of a space by a handler thread")                  \
     X(fault_ns, "nanoseconds from receiving a fault to waking its thread")     \
     X(pager_ns, "of these, nanoseconds inside pagers")

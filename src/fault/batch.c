@@ -2,6 +2,7 @@
 /* See batch.h. */
 #include "fault/batch.h"
 
+#include "fault/dirty.h"
 #include "fault/install.h"
 
 #define SELF_TOUCH_RETRY_NS 100000u
@@ -89,7 +90,7 @@ static bool fold(struct uf_space *space, struct batch *batch, int from,
     for (int i = from; i < batch->count; i++) {
         struct fault *fault = &batch->faults[i];
 
-        if (batch->fate[i] != TO_SERVE ||
+        if (batch->fate[i] != TO_SERVE || (fault->flags & FAULT_PROTECTED) ||
             !range_contains(answered, fault->addr))
             continue;
         batch->fate[i] = DEALT_WITH;
@@ -173,7 +174,7 @@ static void hand_on(struct channel *channel, struct batch *batch, int next,
         struct fault *fault = &batch->faults[i];
         struct uf_space *space;
 
-        if (batch->fate[i] != TO_SERVE ||
+        if (batch->fate[i] != TO_SERVE || (fault->flags & FAULT_PROTECTED) ||
             align_down(fault->addr, page_size()) == page)
             continue;
         space = pin_space_of(channel->engine, fault);
@@ -239,6 +240,10 @@ static void serve(struct handler *handler, struct uf_space *space,
     struct fault *fault = &batch->faults[i];
     struct handler *toucher = engine_find_handler(fault->tid);
 
+    if (fault->flags & FAULT_PROTECTED) {
+        dirty_note(space, fault->addr);
+        return;
+    }
     if (!batch->deferred)
         fault_receive(space, fault);
     if (toucher)

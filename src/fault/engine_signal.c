@@ -30,6 +30,7 @@
 #include "base/check.h"
 #include "base/slab.h"
 #include "base/thread_id.h"
+#include "fault/dirty.h"
 #include "host/uffd_abi.h"
 #include "host/uffd_signal.h"
 #include "pager/pager.h"
@@ -213,6 +214,10 @@ bool engine_serve_signal(struct uf_space *space, uintptr_t addr, bool write)
 
     if (!engine || !engine->signals || was_refused(space, addr))
         return false;
+    if (write && dirty_is_protected(space, addr)) {
+        dirty_note(space, addr);
+        return true;
+    }
     handler = engine_find_handler(fault.tid);
     place = place_for(space, addr);
     if (place == HERE_BY_PAGER)

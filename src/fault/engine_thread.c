@@ -88,6 +88,13 @@ static void report_broken(struct uf_engine *engine)
     }
 }
 
+static uint32_t kind_of(uint32_t flags)
+{
+    if (flags & UFFD_PAGEFAULT_FLAG_WP)
+        return UF_FAULT_WRITE | FAULT_PROTECTED;
+    return (flags & UFFD_PAGEFAULT_FLAG_WRITE) ? UF_FAULT_WRITE : 0;
+}
+
 static void read_faults(struct channel *channel, struct batch *batch)
 {
     struct uffd_fault raw[ENGINE_BATCH];
@@ -105,8 +112,7 @@ static void read_faults(struct channel *channel, struct batch *batch)
     for (int i = 0; i < n; i++)
         batch->faults[i] = (struct fault){
             .addr = raw[i].addr,
-            .flags =
-                (raw[i].flags & UFFD_PAGEFAULT_FLAG_WRITE) ? UF_FAULT_WRITE : 0,
+            .flags = kind_of(raw[i].flags),
             .tid = raw[i].tid,
             .received_ns = now,
         };

@@ -183,13 +183,19 @@ static struct install_result install_locked(struct uf_space *space,
                                             struct range window,
                                             const void *bytes)
 {
+    struct uffd *uffd = space->region.uffd;
+    bool protect = space->changed.words != NULL;
     struct install what = {
-        .uffd = space->region.uffd,
+        .uffd = uffd,
         .window = window,
         .touched = fault->addr,
         .bytes = bytes,
-        .write = (fault->flags & UF_FAULT_WRITE) != 0,
+        /* The page of zeros cannot go in protected; the kernel's own record
+         * knows what takes its place. */
+        .write = (fault->flags & UF_FAULT_WRITE) ||
+                 (protect && !uffd->protects_async),
         .again = fault->attempts > 0,
+        .protect = protect,
     };
     struct install_result r = install_pages(&what);
 
@@ -206,6 +212,7 @@ static struct install_result install_huge_locked(struct uf_space *space,
         .uffd = space->region.uffd,
         .window = found->window,
         .touched = fault->addr,
+        .protect = space->changed.words != NULL,
     };
     bool huge;
     struct install_result r = huge_install_locked(space, &what, &huge);

@@ -32,9 +32,12 @@
 #include "base/range.h"
 #include "mm/space.h"
 
+/* A write to a page that is there, and protected: fault/dirty.h. */
+#define FAULT_PROTECTED 0x80000000u
+
 struct fault {
     uintptr_t addr;
-    uint32_t flags; /* UF_FAULT_* */
+    uint32_t flags; /* UF_FAULT_*, FAULT_PROTECTED */
     pid_t tid;
     uint64_t received_ns;
     uint64_t deferred_ns; /* when first put off; 0: never */

@@ -25,6 +25,7 @@
 #include "base/slab.h"
 #include "base/thread_id.h"
 #include "fault/background.h"
+#include "fault/dirty.h"
 #include "fault/trap.h"
 
 static struct lock registry = LOCK_INIT(LOCK_RANK_REGISTRY);
@@ -205,6 +206,7 @@ static bool inherit(struct uf_engine *engine, struct uf_space *space,
 {
     bool huge = atomic_exchange(&space->background, NULL) != NULL;
 
+    dirty_forget(space);
     switch (space->config.fork) {
     case UF_FORK_NONE:
         atomic_store(&space->magic, 0);

@@ -88,7 +88,7 @@ struct install_result huge_install_locked(struct uf_space *space,
     struct install_result r;
     bool huge;
 
-    if (pool && may_move(space, what->touched))
+    if (pool && !what->protect && may_move(space, what->touched))
         what->source = pool_take(pool);
     what->write = true;
     r = install_pages(what);

@@ -75,6 +75,8 @@ static struct uffd_result call(struct progress *p)
         return w->uffd->ops->zeropage(w->uffd, p->left);
     if (w->bytes)
         from += p->left.start - w->window.start;
+    if (w->protect)
+        return w->uffd->ops->copy_protected(w->uffd, p->left, from);
     return w->uffd->ops->copy(w->uffd, p->left, from);
 }
 
@@ -193,7 +195,7 @@ static void take_step(struct progress *p, struct resolution res,
 
 static enum uffd_op first_op(const struct install *what)
 {
-    if (what->source)
+    if (what->source && !what->protect)
         return OP_MOVE;
     if (what->bytes || what->write)
         return OP_COPY;

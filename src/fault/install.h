@@ -24,6 +24,7 @@ struct install {
     const void *bytes;   /* window's contents; NULL: zeros */
     bool write;          /* zeros only: private pages, not the zero page */
     bool again;          /* the same fault has met -EEXIST before */
+    bool protect;        /* bytes go in protected against writes */
     /* Zeros only: as many pages of zeros of our own, to be moved in; where they
      * cannot be, zeros are copied. NULL: none. */
     void *source;

@@ -12,6 +12,7 @@
 
 /* ---- PAGEMAP_SCAN, on /proc/PID/pagemap, since 6.7 ---- */
 
+#define PAGE_CAT_WRITTEN (1u << 1) /* not protected by a userfaultfd */
 #define PAGE_CAT_FILE    (1u << 2) /* of a file, or shared */
 #define PAGE_CAT_PRESENT (1u << 3)
 #define PAGE_CAT_SWAPPED (1u << 4) /* swap, or a marker (poison, guard) */
@@ -38,6 +39,10 @@ struct scan_arg {
     __u64 category_anyof_mask;
     __u64 return_mask;
 };
+
+/* Protects what matches; refuses memory that is not registered for it. */
+#define SCAN_WP_MATCHING    (1u << 0)
+#define SCAN_CHECK_WP_ASYNC (1u << 1)
 
 #define SCAN_IOCTL _IOWR('f', 16, struct scan_arg)
 

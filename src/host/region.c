@@ -229,7 +229,10 @@ int region_keep_from_children(const struct region *region, struct range part)
 
 int region_register(struct region *region, struct range part)
 {
-    return region->uffd ? uffd_register(region->uffd, part).err : 0;
+    if (!region->uffd)
+        return 0;
+    return region->tracked ? region->uffd->ops->track(region->uffd, part).err
+                           : uffd_register(region->uffd, part).err;
 }
 
 static int reserve_again(struct region *region, struct range part)

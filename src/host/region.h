@@ -33,6 +33,7 @@ struct region {
     enum region_kind kind;
     bool dontfork; /* region_dontfork was called: holds for new pieces too */
     bool huge;     /* region_prefer_huge was called: the same */
+    bool tracked;  /* register so that writes can be noticed: the same */
     struct range range;
     struct uffd *uffd; /* NULL while served by nobody (new, or forked) */
     /* Hull of what could not be reserved or registered again. It is closed, and

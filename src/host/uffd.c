@@ -112,17 +112,31 @@ static struct uffd_result result(int rc, int64_t done)
     return (struct uffd_result){.err = rc < 0 ? -errno : 0, .done = done};
 }
 
-static struct uffd_result fd_copy(struct uffd *u, struct range dst,
-                                  const void *src)
+static struct uffd_result copy(struct uffd *u, struct range dst,
+                               const void *src, uint64_t mode)
 {
     struct uffdio_copy arg = {.dst = dst.start,
                               .src = (uintptr_t)src,
                               .len = range_len(dst),
-                              .mode = u->hold_wakes ? UFFDIO_COPY_MODE_DONTWAKE
-                                                    : 0};
-    int rc = ioctl(u->fd, UFFDIO_COPY, &arg);
+                              .mode = mode};
+    int rc;
 
+    if (u->hold_wakes)
+        arg.mode |= UFFDIO_COPY_MODE_DONTWAKE;
+    rc = ioctl(u->fd, UFFDIO_COPY, &arg);
     return result(rc, arg.copy);
+}
+
+static struct uffd_result fd_copy(struct uffd *u, struct range dst,
+                                  const void *src)
+{
+    return copy(u, dst, src, 0);
+}
+
+static struct uffd_result fd_copy_protected(struct uffd *u, struct range dst,
+                                            const void *src)
+{
+    return copy(u, dst, src, UFFDIO_COPY_MODE_WP);
 }
 
 static struct uffd_result fd_zeropage(struct uffd *u, struct range dst)
@@ -164,13 +178,34 @@ static struct uffd_result fd_wake(struct uffd *u, struct range range)
     return result(ioctl(u->fd, UFFDIO_WAKE, &arg), 0);
 }
 
-static struct uffd_result fd_register(struct uffd *u, struct range range)
+static struct uffd_result regist(struct uffd *u, struct range range,
+                                 uint64_t mode)
 {
     struct uffdio_register arg = {
-        .range = {.start = range.start, .len = range_len(range)},
-        .mode = UFFDIO_REGISTER_MODE_MISSING};
+        .range = {.start = range.start, .len = range_len(range)}, .mode = mode};
 
     return result(ioctl(u->fd, UFFDIO_REGISTER, &arg), 0);
+}
+
+static struct uffd_result fd_register(struct uffd *u, struct range range)
+{
+    return regist(u, range, UFFDIO_REGISTER_MODE_MISSING);
+}
+
+static struct uffd_result fd_track(struct uffd *u, struct range range)
+{
+    return regist(u, range,
+                  UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_WP);
+}
+
+static struct uffd_result fd_protect(struct uffd *u, struct range range,
+                                     bool on)
+{
+    struct uffdio_writeprotect arg = {
+        .range = {.start = range.start, .len = range_len(range)},
+        .mode = on ? UFFDIO_WRITEPROTECT_MODE_WP : 0};
+
+    return result(ioctl(u->fd, UFFDIO_WRITEPROTECT, &arg), 0);
 }
 
 static struct uffd_result fd_unregister(struct uffd *u, struct range range)
@@ -197,6 +232,9 @@ static const struct uffd_ops fd_ops = {
     .wake = fd_wake,
     .regist = fd_register,
     .unregister = fd_unregister,
+    .track = fd_track,
+    .protect = fd_protect,
+    .copy_protected = fd_copy_protected,
     .close = fd_close,
 };
 
@@ -216,12 +254,16 @@ int uffd_init(struct uffd *u, enum uf_tier tier, uint64_t wanted)
         close(fd);
         return err;
     }
-    *u = (struct uffd){.ops = &fd_ops,
-                       .fd = fd,
-                       .tier = tier,
-                       .features = wanted & features,
-                       .can_poison = (features & UFFD_FEATURE_POISON) != 0,
-                       .can_move = (features & UFFD_FEATURE_MOVE) != 0};
+    *u = (struct uffd){
+        .ops = &fd_ops,
+        .fd = fd,
+        .tier = tier,
+        .features = wanted & features,
+        .can_poison = (features & UFFD_FEATURE_POISON) != 0,
+        .can_move = (features & UFFD_FEATURE_MOVE) != 0,
+        .can_protect = (features & UFFD_FEATURE_PAGEFAULT_FLAG_WP) != 0,
+        /* What was not asked for is not on. */
+        .protects_async = (wanted & features & UFFD_FEATURE_WP_ASYNC) != 0};
     return 0;
 }
 

@@ -50,6 +50,13 @@ struct uffd_ops {
     struct uffd_result (*wake)(struct uffd *u, struct range range);
     struct uffd_result (*regist)(struct uffd *u, struct range range);
     struct uffd_result (*unregister)(struct uffd *u, struct range range);
+    /* For a descriptor that can_protect: regist, so that pages may be protected
+     * as well; (un)protects those of [range) that are there against writes, and
+     * wakes when unprotecting; copy, protected from the first. */
+    struct uffd_result (*track)(struct uffd *u, struct range range);
+    struct uffd_result (*protect)(struct uffd *u, struct range range, bool on);
+    struct uffd_result (*copy_protected)(struct uffd *u, struct range dst,
+                                         const void *src);
     void (*close)(struct uffd *u);
 };
 
@@ -60,6 +67,8 @@ struct uffd {
     uint64_t features; /* UFFD_FEATURE_* granted */
     bool can_poison;
     bool can_move;
+    bool can_protect;
+    bool protects_async; /* a write unprotects by itself: nobody is told */
     /* Copy, zeropage, move and poison wake nobody: the caller does so by `wake` when
      * it has counted what it did. */
     bool hold_wakes;

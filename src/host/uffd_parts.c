@@ -49,6 +49,15 @@ static struct uffd_result parts_copy(struct uffd *u, struct range dst,
     return as_cut_short(one->ops->copy(one, part, src), dst, part);
 }
 
+static struct uffd_result parts_copy_protected(struct uffd *u, struct range dst,
+                                               const void *src)
+{
+    struct range part = dst;
+    struct uffd *one = cut(u, &part);
+
+    return as_cut_short(one->ops->copy_protected(one, part, src), dst, part);
+}
+
 static struct uffd_result parts_zeropage(struct uffd *u, struct range dst)
 {
     struct range part = dst;
@@ -107,6 +116,32 @@ static struct uffd_result unregister_one(struct uffd *one, struct range part)
     return one->ops->unregister(one, part);
 }
 
+static struct uffd_result track_one(struct uffd *one, struct range part)
+{
+    return one->ops->track(one, part);
+}
+
+static struct uffd_result protect_one(struct uffd *one, struct range part)
+{
+    return one->ops->protect(one, part, true);
+}
+
+static struct uffd_result unprotect_one(struct uffd *one, struct range part)
+{
+    return one->ops->protect(one, part, false);
+}
+
+static struct uffd_result parts_track(struct uffd *u, struct range range)
+{
+    return each_part(u, range, track_one);
+}
+
+static struct uffd_result parts_protect(struct uffd *u, struct range range,
+                                        bool on)
+{
+    return each_part(u, range, on ? protect_one : unprotect_one);
+}
+
 static struct uffd_result parts_wake(struct uffd *u, struct range range)
 {
     return each_part(u, range, wake_one);
@@ -153,6 +188,9 @@ static const struct uffd_ops parts_ops = {
     .wake = parts_wake,
     .regist = parts_register,
     .unregister = parts_unregister,
+    .track = parts_track,
+    .protect = parts_protect,
+    .copy_protected = parts_copy_protected,
     .close = parts_close,
 };
 

@@ -130,8 +130,19 @@ static int drop_contents(struct uf_space *space, struct vma *v,
     if (err)
         return err;
     v->generation = ++space->generation;
+    map_note_changed(space, part);
     map_forget_residency(space, part);
     return 0;
+}
+
+/* FREE: the kernel takes the pages when it likes, and says nothing. */
+static int free_lazily(struct uf_space *space, struct range part)
+{
+    int err = region_advise(&space->region, part, MADV_FREE);
+
+    if (!err)
+        map_note_changed(space, part);
+    return err;
 }
 
 static int ready_guards(struct uf_space *space)
@@ -159,6 +170,7 @@ static int install_guards(struct uf_space *space, struct vma *v,
         return err;
     v->generation = ++space->generation;
     resident_set(&space->guards, part);
+    map_note_changed(space, part);
     map_forget_residency(space, part);
     return 0;
 }
@@ -186,8 +198,7 @@ static int advise_part(struct uf_space *space, struct vma *v, struct range part,
             return -EINVAL;
         return drop_contents(space, v, part, advice);
     case MADV_FREE:
-        return locked || host ? -EINVAL
-                              : region_advise(&space->region, part, advice);
+        return locked || host ? -EINVAL : free_lazily(space, part);
     case MADV_REMOVE:
         return locked || !host ? -EINVAL
                                : region_advise(&space->region, part, advice);

@@ -179,6 +179,7 @@ bool map_forget_pages_locked(struct uf_space *space, struct range part,
     bool guards = space->has_guards && resident_any(&space->guards, part);
     bool as_it_was = true;
 
+    map_note_changed(space, part);
     if ((flags & VMA_ON_HOST) || guards) {
         as_it_was = empty_out(space, part, flags, guards);
         if (!as_it_was)

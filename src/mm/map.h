@@ -116,6 +116,13 @@ void map_insert_locked(struct uf_space *space, const struct vma *what);
 void map_reflag_locked(struct uf_space *space, const struct vma *vma,
                        struct range part, uint32_t flags);
 
+/* The contents of [part) are not what they were. */
+static inline void map_note_changed(struct uf_space *space, struct range part)
+{
+    if (space->changed.words)
+        resident_set(&space->changed, part);
+}
+
 /* The pages of [part) have gone: its bits, and what counts them. */
 void map_forget_residency(struct uf_space *space, struct range part);
 

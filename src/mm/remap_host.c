@@ -66,6 +66,8 @@ static int move_reserved(struct uf_space *space, const struct vma *v,
     int err = region_protect(region, from, PROT_NONE);
 
     to.end = to.start + range_len(from);
+    map_note_changed(space, from);
+    map_note_changed(space, to);
     if (!err) {
         err = region_move(region, from, to);
         if (!err) {

@@ -130,3 +130,35 @@ struct range resident_hole(const struct resident *r, uintptr_t addr,
         end += page;
     return (struct range){start, end};
 }
+
+/* The first page from `index` on, below `end`, whose bit is `set`; end if there
+ * is none. */
+static size_t next_page(const struct resident *r, size_t index, size_t end,
+                        bool set)
+{
+    while (index < end) {
+        uint64_t word = atomic_load_explicit(&r->words[index / WORD_BITS],
+                                             memory_order_relaxed);
+
+        word = (set ? word : ~word) >> (index % WORD_BITS);
+        if (word != 0) {
+            index += (size_t)__builtin_ctzll(word);
+            break;
+        }
+        index = (index / WORD_BITS + 1) * WORD_BITS;
+    }
+    return index < end ? index : end;
+}
+
+struct range resident_run(const struct resident *r, struct range within)
+{
+    size_t end = page_index(r, within.end);
+    size_t first = page_index(r, within.start), last;
+
+    if (atomic_load_explicit(&r->pages, memory_order_relaxed) == 0)
+        return (struct range){within.end, within.end};
+    first = next_page(r, first, end, true);
+    last = next_page(r, first, end, false);
+    return (struct range){r->range.start + first * page_size(),
+                          r->range.start + last * page_size()};
+}

@@ -46,6 +46,9 @@ bool resident_all(const struct resident *r, struct range part);
 /* True if any bit of [part) is set. */
 bool resident_any(const struct resident *r, struct range part);
 
+/* The first run of set bits in [within); empty if there is none. */
+struct range resident_run(const struct resident *r, struct range within);
+
 /* The widest range inside `within` that holds the page of addr and, apart from
  * it, only pages whose bit is clear. Requires: addr in within. */
 struct range resident_hole(const struct resident *r, uintptr_t addr,

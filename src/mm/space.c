@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* See space.h: making, checking and unmaking a space. */
+#include "host/written.h"
 #include "mm/space.h"
 
 #include <errno.h>
@@ -247,6 +248,9 @@ void space_destroy(struct uf_space *space)
     resident_destroy(&space->resident);
     if (space->has_guards)
         resident_destroy(&space->guards);
+    if (space->changed.words)
+        resident_destroy(&space->changed);
+    written_close(space->written);
     if (space->refused.words)
         resident_destroy(&space->refused);
     slab_free(&counter_blocks, space->own_counters);

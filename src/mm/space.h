@@ -62,6 +62,7 @@ struct vm_pages {
 
 struct background;
 struct stream_slot;
+struct written;
 
 struct uf_space {
     _Atomic uint32_t magic;
@@ -101,6 +102,12 @@ struct uf_space {
     struct resident refused;
     struct resident guards; /* pages with a guard marker (MADV_GUARD_INSTALL):
                                no install may go over them */
+    /* Pages that are not what they were when dirty tracking began, as far as
+     * is known (fault/dirty.h); no words if it is off. Set under the shared
+     * lock. */
+    struct resident changed;
+    struct written *written; /* the kernel's record, where it keeps one */
+    uintptr_t changed_from;  /* what is below was collected; 0: all was */
     struct counters *counters;
     struct counters *own_counters; /* NULL if the caller supplied them */
     struct thread_table threads;

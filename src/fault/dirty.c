@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: MIT */
+/* See dirty.h. */
+#include "fault/dirty.h"
+
+#include <errno.h>
+
+#include "fault/engine.h"
+#include "fault/fault.h"
+#include "host/written.h"
+
+/* Ranges of one call, in the making. */
+struct collection {
+    struct uf_space *space;
+    struct uf_range *ranges;
+    size_t count;
+    size_t max;
+};
+
+static bool is_async(const struct uf_space *space)
+{
+    return space->region.uffd->protects_async;
+}
+
+/* ---- What the kernel knows ---------------------------------------------- */
+
+static void note_written(void *arg, struct range part)
+{
+    struct uf_space *space = arg;
+
+    resident_set(&space->changed, part);
+}
+
+static void ignore(void *arg, struct range part)
+{
+    (void)arg;
+    (void)part;
+}
+
+/* Protects the pages of [part) that are there. 0 or -errno. */
+static int protect(struct uf_space *space, struct range part)
+{
+    struct uffd *uffd = space->region.uffd;
+
+    for (;;) {
+        struct range run = resident_run(&space->resident, part);
+
+        if (range_is_empty(run))
+            return 0;
+        part.start = run.end;
+        if (uffd->ops->protect(uffd, run, true).err)
+            return -EIO;
+    }
+}
+
+/* All of what we serve is protected; what was not goes to `found`. */
+static int arm_locked(struct uf_space *space,
+                      void (*found)(void *arg, struct range part))
+{
+    const struct vma *v =
+        vma_set_find_intersection(&space->vmas, space->resident.range);
+    int err = 0;
+
+    for (; v && !err; v = vma_set_next(&space->vmas, v)) {
+        if (v->flags & VMA_HOST)
+            continue;
+        if (is_async(space))
+            err = written_take(space->written, vma_range(v), found, space);
+        else if (found == ignore)
+            err = protect(space, vma_range(v));
+    }
+    return err;
+}
+
+/* ---- Starting and ending ------------------------------------------------ */
+
+static int may_track(const struct uf_space *space)
+{
+    const struct uffd *uffd = space->region.uffd;
+
+    if (!uffd || !uffd->can_protect || space->region.kind != REGION_RESERVED ||
+        space->populates_by_kernel)
+        return -EOPNOTSUPP;
+    return 0;
+}
+
+/* Everything that is to be protected may be. The registration stays so: to take
+ * it back, faults would have to go unserved for a moment. */
+static int register_tracked(struct uf_space *space)
+{
+    int err;
+
+    if (space->region.tracked)
+        return 0;
+    space->region.tracked = true;
+    err = space_register(space);
+    if (err)
+        space->region.tracked = false;
+    return err == 0 || err == -ENOMEM ? err : -EOPNOTSUPP;
+}
+
+static void end_locked(struct uf_space *space)
+{
+    resident_destroy(&space->changed);
+    written_close(space->written);
+    space->written = NULL;
+    space->changed_from = 0;
+}
+
+static int begin_locked(struct uf_space *space)
+{
+    int err = may_track(space);
+
+    if (!err)
+        err = register_tracked(space);
+    if (!err && is_async(space)) {
+        err = written_open(&space->written);
+        if (err && err != -ENOMEM && err != -EMFILE)
+            err = -EOPNOTSUPP;
+    }
+    if (!err)
+        err = resident_init(&space->changed, space->region.range);
+    if (err)
+        written_close(space->written);
+    if (err)
+        space->written = NULL;
+    return err;
+}
+
+int dirty_start(struct uf_space *space)
+{
+    int err = 0;
+
+    rwlock_take_write(&space->map_lock);
+    if (!space->changed.words)
+        err = begin_locked(space);
+    else
+        resident_clear(&space->changed, space->changed.range);
+    space->changed_from = 0;
+    if (!err) {
+        err = arm_locked(space, ignore);
+        if (err)
+            end_locked(space);
+    }
+    rwlock_release(&space->map_lock);
+    return err == -EIO ? -EOPNOTSUPP : err;
+}
+
+int dirty_stop(struct uf_space *space)
+{
+    struct uffd *uffd;
+    const struct vma *v;
+    int err = 0;
+
+    rwlock_take_write(&space->map_lock);
+    if (space->changed.words) {
+        uffd = space->region.uffd;
+        v = vma_set_find_intersection(&space->vmas, space->resident.range);
+        for (; v; v = vma_set_next(&space->vmas, v))
+            if (!(v->flags & VMA_HOST))
+                uffd->ops->protect(uffd, vma_range(v), false);
+        end_locked(space);
+    } else {
+        err = -EINVAL;
+    }
+    rwlock_release(&space->map_lock);
+    return err;
+}
+
+void dirty_forget(struct uf_space *space)
+{
+    if (space->changed.words)
+        end_locked(space);
+    space->region.tracked = false;
+}
+
+enum uf_dirty_kind dirty_kind(struct uf_space *space)
+{
+    enum uf_dirty_kind kind = UF_DIRTY_OFF;
+
+    rwlock_take_read(&space->map_lock);
+    if (space->changed.words)
+        kind = is_async(space) ? UF_DIRTY_ASYNC : UF_DIRTY_SYNC;
+    rwlock_release(&space->map_lock);
+    return kind;
+}
+
+/* ---- Collecting --------------------------------------------------------- */
+
+/* The bits are cleared after: while we hold the lock nobody sets one. */
+static int give(struct collection *c, struct range run, bool ours)
+{
+    int err = 0;
+
+    if (ours && !is_async(c->space))
+        err = protect(c->space, run);
+    if (err)
+        return err;
+    resident_clear(&c->space->changed, run);
+    c->ranges[c->count++] = (struct uf_range){run.start, run.end};
+    return 0;
+}
+
+/* The runs of set bits in a mapping, as many as fit. */
+static int give_mapping(struct collection *c, struct range part, bool ours)
+{
+    int err = 0;
+
+    while (!err && c->count < c->max) {
+        struct range run = resident_run(&c->space->changed, part);
+
+        if (range_is_empty(run))
+            break;
+        part.start = run.end;
+        c->space->changed_from = run.end;
+        err = give(c, run, ours);
+    }
+    return err;
+}
+
+/* What the kernel serves is taken for written, if it may be. */
+static void note_served_locked(struct uf_space *space)
+{
+    const struct vma *v =
+        vma_set_find_intersection(&space->vmas, space->resident.range);
+
+    for (; v; v = vma_set_next(&space->vmas, v))
+        if ((v->flags & VMA_HOST) && (v->flags & VMA_WRITE))
+            resident_set(&space->changed, vma_range(v));
+}
+
+static int collect_locked(struct collection *c)
+{
+    struct uf_space *space = c->space;
+    struct range left = space->resident.range;
+    const struct vma *v;
+    int err = 0;
+
+    if (space->changed_from == 0) {
+        err = arm_locked(space, note_written);
+        note_served_locked(space);
+        space->changed_from = left.start;
+    }
+    left.start = space->changed_from;
+    v = range_is_empty(left) ? NULL
+                             : vma_set_find_intersection(&space->vmas, left);
+    for (; v && !err && c->count < c->max; v = vma_set_next(&space->vmas, v))
+        err = give_mapping(c, range_clip(vma_range(v), left),
+                           !(v->flags & VMA_HOST));
+    if (c->count < c->max || err)
+        space->changed_from = 0;
+    return c->count > 0 ? 0 : err;
+}
+
+ssize_t dirty_collect(struct uf_space *space, struct uf_range *ranges,
+                      size_t max)
+{
+    struct collection c = {.space = space, .ranges = ranges, .max = max};
+    int err = -EINVAL;
+
+    rwlock_take_write(&space->map_lock);
+    if (space->changed.words)
+        err = collect_locked(&c);
+    rwlock_release(&space->map_lock);
+    return err ? err : (ssize_t)c.count;
+}
+
+/* ---- Where the kernel tells --------------------------------------------- */
+
+void dirty_note(struct uf_space *space, uintptr_t addr)
+{
+    uintptr_t start = align_down(addr, page_size());
+    struct range page = {start, start + page_size()};
+    struct uffd *uffd;
+
+    rwlock_take_read(&space->map_lock);
+    uffd = space->region.uffd;
+    if (!atomic_load(&space->dying) && uffd) {
+        if (space->changed.words)
+            resident_set(&space->changed, page);
+        COUNT(space->counters, protect_faults);
+        /* An error: it is not protected, or not there, any more. */
+        uffd->ops->protect(uffd, page, false);
+        uffd->ops->wake(uffd, page);
+    }
+    rwlock_release(&space->map_lock);
+}
+
+bool dirty_is_protected(struct uf_space *space, uintptr_t addr)
+{
+    bool is;
+
+    rwlock_take_read(&space->map_lock);
+    is = space->region.tracked && !space->region.uffd->protects_async &&
+         resident_test(&space->resident, addr) &&
+         !(space->refused.words && resident_test(&space->refused, addr));
+    rwlock_release(&space->map_lock);
+    return is;
+}

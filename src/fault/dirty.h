@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * dirty: which pages of a space were written.
+ *
+ *     start      every page that is there is write-protected, and so is from
+ *                now on every page that comes in
+ *     a write    the kernel takes the protection away by itself (WP_ASYNC);
+ *                before 6.7 it is a fault, and a handler does (dirty_note)
+ *     collect    PAGEMAP_SCAN finds the unprotected pages and protects them
+ *                again, each in one step: no write is lost in between
+ *
+ * What was dropped, unmapped or moved is noted where that is done
+ * (map_note_changed). Everything meets in one bit a page, space->changed, which
+ * collect hands out and clears.
+ *
+ *     space->changed   # # . . # . . .     dropped, moved
+ *     scan           + . # . . . . # #     written, there, not the page of zeros
+ *     collect        = [# #). [#). [# #)
+ */
+#ifndef UF_FAULT_DIRTY_H
+#define UF_FAULT_DIRTY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "mm/space.h"
+#include "ufault/dirty.h"
+
+/* Bodies of the public functions. Requires: no lock held. */
+int dirty_start(struct uf_space *space);
+int dirty_stop(struct uf_space *space);
+ssize_t dirty_collect(struct uf_space *space, struct uf_range *ranges,
+                      size_t max);
+enum uf_dirty_kind dirty_kind(struct uf_space *space);
+
+/* A write to the protected page of addr waits, in a kernel that tells us so:
+ * notes it and lets it go on. Any thread. */
+void dirty_note(struct uf_space *space, uintptr_t addr);
+
+/* True if dirty_note is for a write to addr that got SIGBUS. */
+bool dirty_is_protected(struct uf_space *space, uintptr_t addr);
+
+/* In a forked child, where nothing is protected: tracking is off. */
+void dirty_forget(struct uf_space *space);
+
+#endif
