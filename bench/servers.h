@@ -41,6 +41,10 @@ struct server {
 extern const struct server kernel_4k, kernel_thp, kernel_populate;
 /* textbook.c: the example in userfaultfd(2): poll, read one, copy one page. */
 extern const struct server textbook;
+/* The same, never asleep while faults come. */
+extern const struct server textbook_spinning;
+/* bare_signal.c: a handler of SIGBUS that does nothing but the copy. */
+extern const struct server bare_signal;
 /* sigsegv.c: GNU libsigsegv and mprotect(2). Where the library was not found
  * when this was built, sigsegv_none.c stands in, and no row is measured. */
 extern const struct server sigsegv;
