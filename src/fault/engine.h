@@ -79,6 +79,7 @@ struct channel {
     atomic_uint nfar;          /* times that others than it served */
     struct lock reader;        /* the token */
     bool read_next; /* the descriptor is looked at before the queue; reader */
+    uint64_t watched_ns; /* the reader's last look at the near handler */
     struct deferred_queue deferred;
 };
 

@@ -140,18 +140,23 @@ static void take_turn_near(struct handler *handler)
     near_end(handler->near);
 }
 
-/* The reader's wait while the descriptor is the near handler's. */
+/* The reader's wait while the descriptor is the near handler's, which it looks
+ * after however often it is disturbed. */
 static void wait_aside(struct channel *channel, int64_t wait_ns)
 {
+    uint64_t now;
     struct pollfd stop = {.fd = channel->stop_fd, .events = POLLIN};
     struct timespec ts = {0, NEAR_PATIENCE_NS};
 
     if (wait_ns >= 0 && wait_ns < NEAR_PATIENCE_NS)
         ts.tv_nsec = wait_ns;
-    if (ppoll(&stop, 1, &ts, NULL) == 0 && ts.tv_nsec == NEAR_PATIENCE_NS)
+    ppoll(&stop, 1, &ts, NULL);
+    take_nudge(channel, 0);
+    now = fault_clock_ns();
+    if (now - channel->watched_ns >= NEAR_PATIENCE_NS) {
+        channel->watched_ns = now;
         near_watch(channel);
-    else
-        take_nudge(channel, 0);
+    }
 }
 
 /* Waits for something to serve and takes it. Requires: the reader token. */

@@ -58,6 +58,13 @@ static void the_kind_is_what_was_asked_for(void **state)
     assert_int_equal(uf_engine_kind_of(uf_space_engine(space)),
                      UF_ENGINE_SIGNAL);
     assert_int_equal(uf_space_destroy(space), 0);
+    space =
+        live_space(&(struct uf_space_opts){.engine_kind = UF_ENGINE_AUTO}, 4);
+    assert_int_equal(uf_engine_kind_of(uf_space_engine(space)),
+                     uf_engine_tier(uf_space_engine(space)) == UF_TIER_USER_MODE
+                         ? UF_ENGINE_SIGNAL
+                         : UF_ENGINE_THREAD);
+    assert_int_equal(uf_space_destroy(space), 0);
     assert_int_equal(kind_at(UF_TIER_USER_MODE, UF_ENGINE_AUTO),
                      UF_ENGINE_SIGNAL);
     assert_int_equal(kind_at(UF_TIER_USER_MODE, UF_ENGINE_THREAD),
