@@ -98,6 +98,7 @@ int main(int argc, char **argv)
     n = append(rows, n, part_rows, part_nrows);
     n = append(rows, n, idle_rows, idle_nrows);
     n = append(rows, n, map_rows, map_nrows);
+    n = append(rows, n, file_rows, file_nrows);
     n = append(rows, n, beside_rows, beside_nrows);
     n = append(rows, n, program_rows, program_nrows);
     n = append(rows, n, mapped_rows, mapped_nrows);

@@ -36,6 +36,10 @@ install(FILES
 # The .pc file finds its prefix from where it lies, so the tree can be moved.
 file(RELATIVE_PATH prefix_from_pc
     /prefix/${CMAKE_INSTALL_LIBDIR}/pkgconfig /prefix)
+set(uring_link "")
+if(UFAULT_URING)
+    set(uring_link -luring)
+endif()
 configure_file(cmake/ufault.pc.in ${PROJECT_BINARY_DIR}/ufault.pc @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/ufault.pc
     DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)

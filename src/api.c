@@ -21,6 +21,7 @@
 #include "mm/map.h"
 #include "pager/pager.h"
 #include "posix/default_space.h"
+#include "snapshot/template.h"
 #include "trace/export.h"
 
 #define TEXT(x)  #x
@@ -64,6 +65,8 @@ int uf_engine_create(const struct uf_engine_opts *opts,
      * on a space of ours. */
     if (!err && near_is_worth_it(*ret_engine))
         near_start(*ret_engine); /* slower without, not less right */
+    if (!err)
+        background_start(*ret_engine); /* so is this */
     return err;
 }
 
@@ -133,6 +136,8 @@ static int create_on(const struct uf_space_opts *opts, struct uf_engine *engine,
         return documented_for_space(err);
     }
     space->own_engine = opts->engine ? NULL : engine;
+    if (opts->flags & (UF_SPACE_HUGE | UF_SPACE_PROMOTE))
+        background_start(engine); /* now, as in uf_engine_create */
     if (opts->flags & UF_SPACE_HUGE)
         background_ready_for_huge(space);
     *ret_space = space;
@@ -166,6 +171,7 @@ int uf_space_create(const struct uf_space_opts *opts,
 
 int uf_space_destroy(struct uf_space *space)
 {
+    struct uf_template *template;
     struct uf_engine *own;
 
     if (!space)
@@ -175,6 +181,7 @@ int uf_space_destroy(struct uf_space *space)
     if (engine_is_handler_thread())
         return -EDEADLK;
     own = space->own_engine;
+    template = space->template;
     if (space->engine)
         api_prepare_stack(space->engine);
     default_space_forget(space);
@@ -185,6 +192,7 @@ int uf_space_destroy(struct uf_space *space)
         space_await_unpinned(space); /* a signal handler may look at it */
     streams_destroy(&space->streams);
     space_destroy(space);
+    template_unref(template);
     return own ? engine_destroy(own) : 0;
 }
 

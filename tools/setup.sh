@@ -10,8 +10,8 @@
 # through sudo without a password; where neither works the exact command is
 # printed, and the script ends with 1.
 
-build_packages=(cmake ninja-build pkg-config gcc libc6-dev libseccomp-dev
-                libcmocka-dev)
+build_packages=(cmake ninja-build pkg-config gcc libc6-dev liburing-dev
+                libseccomp-dev libcmocka-dev)
 
 # What the demos run under `ufault run`.
 demo_packages=(perl gawk python3 bash coreutils procps liblz4-dev

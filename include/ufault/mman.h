@@ -143,7 +143,8 @@ intptr_t uf_mremap(struct uf_space *space, uintptr_t address,
  * COLLAPSE, COLD, PAGEOUT, POPULATE_READ, POPULATE_WRITE, GUARD_INSTALL,
  * GUARD_REMOVE. After DONTNEED a page reads as new: zeros, or what its pager
  * supplies. HUGEPAGE gives anonymous memory the huge policy (UF_SPACE_HUGE of
- * ufault/ufault.h), NOHUGEPAGE takes it. WILLNEED has the pages of a pager
+ * ufault/ufault.h), NOHUGEPAGE takes it. No advice calls malloc or starts a
+ * thread, so an allocator may give it under its lock. WILLNEED has the pages of a pager
  * brought in in the background (uf_prefetch) and does nothing for memory of
  * zeros, as in the kernel. Advice on huge pages, same-page merging, cold pages and guards is
  * passed on to the kernel and depends on it.

@@ -50,6 +50,7 @@ extern "C" {
     X(huge_installed, "huge pages moved in, each answering one fault")         \
     X(huge_fallback, "blocks of 2 MiB to be huge that came as small pages")    \
     X(huge_promoted, "blocks of small pages made huge in the background")      \
+    X(huge_unpromoted, "blocks of small pages that could not be made huge")    \
     X(pages_dropped, "pages taken away by a shrinking break, munmap, madvise") \
     X(installs, "install calls to the kernel (copy, zeropage)")                \
     X(install_retries, "install calls repeated for a partial or busy result")  \

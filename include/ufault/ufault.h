@@ -32,6 +32,7 @@
 #include "ufault/mman.h"
 #include "ufault/pager.h"
 #include "ufault/stats.h"
+#include "ufault/store.h"
 #include "ufault/trap.h"
 
 #ifdef __cplusplus
@@ -150,9 +151,9 @@ struct uf_engine_opts {
     uint32_t defer_limit_ms;
     uint32_t kind; /* enum uf_engine_kind */
     /* The most that a pool of zeroed huge pages may hold, in bytes, rounded
-     * down to whole 2 MiB; 0 means 64 MiB, less than 2 MiB none. The pool, and
-     * the background thread that keeps it full, are made for the first memory
-     * with the huge policy (UF_SPACE_HUGE, MADV_HUGEPAGE). */
+     * down to whole 2 MiB; 0 means 64 MiB, less than 2 MiB none. The pool is
+     * made for the first memory with the huge policy (UF_SPACE_HUGE,
+     * MADV_HUGEPAGE); a background thread keeps it full. */
     uint64_t huge_pool_bytes;
     /* Descriptors; 0 means 1, at most 16. Of a space each serves an equal part,
      * in whole 2 MiB, by handler threads of its own (nhandlers of them): threads
@@ -163,8 +164,8 @@ struct uf_engine_opts {
 };
 
 /*
- * uf_engine_create: opens a userfaultfd and starts handler threads. One engine
- * may serve many spaces. `opts` may be NULL: all defaults.
+ * uf_engine_create: opens a userfaultfd and starts handler threads, and one for
+ * what is done in the background. One engine may serve many spaces. `opts` may be NULL: all defaults.
  *
  * Returns 0 or
  *   -EINVAL  ret_engine is NULL; opts->size is unknown; nhandlers over 64;
@@ -227,11 +228,16 @@ enum uf_fork {
  * writable mapping brings in the aligned 2 MiB around it, if all of that lies
  * in the mapping and none of it is there: a huge page, moved from a pool that
  * a background thread keeps ready (UFFDIO_MOVE, Linux 6.8), or, where that
- * cannot be, 512 pages. Nothing is different where the kernel gives this
- * process no huge pages. */
+ * cannot be, 512 pages. A read brings in the kernel's huge page of zeros, which
+ * takes no memory; what is written there later the kernel makes huge, or small
+ * pages. Nothing is different where the kernel gives this process no huge
+ * pages. After MADV_HUGEPAGE on a space with an engine of its own and without
+ * this flag there is no such thread: the touch zeroes its huge page itself. */
 #define UF_SPACE_HUGE 0x4u
 /* Such memory that came as small pages is made huge in the background, 2 MiB at
- * a time, when every page of them is there (MADV_COLLAPSE). */
+ * a time, when every page of them is there (MADV_COLLAPSE). What the kernel
+ * refuses for now is tried again a few times; then, or if more than 2,048 wait,
+ * it stays small pages (huge_unpromoted of ufault/stats.h). */
 #define UF_SPACE_PROMOTE 0x8u
 
 /* No limit; as RLIM_INFINITY. */
@@ -351,8 +357,11 @@ int uf_populate(struct uf_space *space, uintptr_t address, size_t len_bytes);
  * as a write touch of each page would (a read touch where the mapping may not
  * be written), and returns at once. A hint: pages that cannot be had are left
  * to their first touch, and what is unmapped meanwhile is passed over. A few
- * pages at a time, so that no fault waits for it. uf_madvise(MADV_WILLNEED)
- * does the same where a pager supplies the pages. In a forked child without an
+ * pages at a time, and after faults that come meanwhile. uf_madvise(MADV_WILLNEED)
+ * does the same where a pager supplies the pages. The first call on a space with
+ * an engine of its own, without UF_SPACE_HUGE, UF_SPACE_PROMOTE and a pager,
+ * starts a thread, which calls malloc: an allocator is not to make it under a
+ * lock of its own. All others, and uf_madvise, start none. In a forked child without an
  * engine, and for what the kernel serves, it does nothing.
  *
  * Returns 0 or

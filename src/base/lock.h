@@ -9,8 +9,8 @@
  *
  * The order, from first taken to last (invariant 10):
  *
- *     starting   starting an engine's threads: pthread_create may call the
- *                program's malloc and so touch a space; no fault waits for it
+ *     starting   which threads an engine has; not held while one is started,
+ *                since pthread_create calls the program's malloc
  *     reader     the token of the handler thread that reads
  *     registry   the list of engines, taken by fork handlers
  *     trap       which spaces and hooks the signal handler knows
@@ -30,6 +30,7 @@
 #include <stdbool.h>
 
 enum lock_rank {
+    LOCK_RANK_POOL,
     LOCK_RANK_STARTING,
     LOCK_RANK_READER,
     LOCK_RANK_REGISTRY,

@@ -3,6 +3,7 @@
  * What becomes of a fault is counted, once, and told to whoever listens: the
  * counters and the thread's record before anybody wakes, the hooks after.
  */
+#include "fault/engine.h"
 #include "fault/fault.h"
 
 void fault_report(const struct uf_space *space, enum uf_error_kind kind,
@@ -65,10 +66,19 @@ static void call_fault_hook(struct uf_space *space, const struct fault *fault,
     space->config.on_fault(space->config.hook_data, &event);
 }
 
+/* Read before it is written: it is shared by all who fault. */
+static void tell_background(struct uf_engine *engine)
+{
+    if (engine &&
+        !atomic_load_explicit(&engine->is_faulting, memory_order_relaxed))
+        atomic_store_explicit(&engine->is_faulting, true, memory_order_relaxed);
+}
+
 void fault_receive(struct uf_space *space, struct fault *fault)
 {
     struct counters *c = space->counters;
 
+    tell_background(space->engine);
     fault->serial = space->serial;
     COUNT(c, faults);
     COUNT_ADD(c, pending, 1);

@@ -12,43 +12,40 @@
 
 #include "base/slab.h"
 #include "fault/engine.h"
+#include "fault/fault.h"
 #include "fault/huge.h"
 #include "fault/pool.h"
+#include "fault/ring.h"
 
 #define POOL_BYTES_DEFAULT ((uint64_t)64 << 20)
 
-/* A fault that is not answered in this time waits for a pager, and not for us.
- */
+/* Faults that go on for this long are not let by any longer: they wait for a
+ * pager, and not for us, or do not end at all. */
 #define GIVE_WAY_NS    50000
-#define GIVE_WAY_TURNS 40
+#define GIVE_WAY_TURNS BACKGROUND_GIVE_WAY
 
 /* A stream that takes huge pages has paused if it takes none for so long. */
 #define POOL_NAP_NS 500000
 
-struct entry {
-    struct uf_space *space; /* NULL: forgotten */
-    struct range range;
-};
-
-/* Entries [first, first + count), round. The thread alone takes out. */
-struct ring {
-    struct entry *entries;
-    unsigned size;
-    unsigned first;
-    unsigned count;
-};
+/* How often a block is tried that cannot be made huge now, and the pause before
+ * each but the first. */
+#define PROMOTE_TRIES 4
+#define PROMOTE_PAUSE 50000000ull
 
 struct background {
     struct uf_engine *engine;
-    struct handler *handler;
-    struct huge_pool *_Atomic pool; /* set once */
-    bool is_huge_known;             /* engine->starting */
-    bool is_huge;                   /* the kernel gives huge pages */
+    struct handler *_Atomic handler; /* NULL: no thread; engine->starting */
+    bool was_running;                /* forked child: it had a thread */
+    struct huge_pool *_Atomic pool;  /* set once */
+    bool is_huge_known;              /* engine->starting */
+    bool is_huge;                    /* the kernel gives huge pages */
     atomic_bool stopping;
     _Atomic uint32_t bell; /* 1: rung; 0: the thread sleeps, or is about to */
     struct lock lock;      /* guards the rings */
     struct ring ranges;
     struct ring blocks;
+    struct ring again;  /* blocks that were tried; in the order of due_ns */
+    atomic_size_t naps; /* of give_way */
 };
 
 static struct slab_cache backgrounds =
@@ -61,7 +58,16 @@ struct huge_pool *background_pool(const struct background *background)
 
 struct handler *background_handler(const struct background *background)
 {
-    return background->handler;
+    return atomic_load(&background->handler);
+}
+
+bool background_give_handler(struct background *background,
+                             struct handler *handler)
+{
+    if (atomic_load(&background->handler))
+        return false;
+    atomic_store(&background->handler, handler);
+    return true;
 }
 
 void background_kick(struct background *background)
@@ -72,61 +78,13 @@ void background_kick(struct background *background)
 
 /* ---- The rings --------------------------------------------------------- */
 
-static bool ring_init(struct ring *ring, unsigned size)
-{
-    ring->entries = slab_pages(size * sizeof(ring->entries[0]));
-    ring->size = size;
-    return ring->entries != NULL;
-}
-
-static void ring_destroy(struct ring *ring)
-{
-    slab_pages_free(ring->entries, ring->size * sizeof(ring->entries[0]));
-}
-
-static bool ring_put(struct ring *ring, struct uf_space *space,
-                     struct range range)
-{
-    unsigned i = (ring->first + ring->count) % ring->size;
-
-    if (ring->count == ring->size)
-        return false;
-    ring->entries[i] = (struct entry){space, range};
-    ring->count++;
-    return true;
-}
-
-/* The first entry that counts; NULL if there is none. */
-static struct entry *ring_first(struct ring *ring)
-{
-    while (ring->count > 0) {
-        struct entry *entry = &ring->entries[ring->first];
-
-        if (entry->space)
-            return entry;
-        ring->first = (ring->first + 1) % ring->size;
-        ring->count--;
-    }
-    return NULL;
-}
-
-static void ring_forget(struct ring *ring, const struct uf_space *space)
-{
-    for (unsigned n = 0; n < ring->count; n++) {
-        struct entry *entry = &ring->entries[(ring->first + n) % ring->size];
-
-        if (entry->space == space)
-            entry->space = NULL;
-    }
-}
-
 static bool put(struct background *background, struct ring *ring,
-                struct uf_space *space, struct range range)
+                struct entry entry)
 {
     bool fits;
 
     lock_take(&background->lock);
-    fits = ring_put(ring, space, range);
+    fits = ring_put(ring, entry);
     lock_release(&background->lock);
     if (fits)
         background_kick(background);
@@ -166,13 +124,18 @@ static void done(struct background *background, struct ring *ring,
 int background_prefetch(struct background *background, struct uf_space *space,
                         struct range range)
 {
-    return put(background, &background->ranges, space, range) ? 0 : -EAGAIN;
+    struct entry entry = {.space = space, .range = range};
+
+    return put(background, &background->ranges, entry) ? 0 : -EAGAIN;
 }
 
 void background_promote(struct background *background, struct uf_space *space,
                         struct range block)
 {
-    put(background, &background->blocks, space, block);
+    struct entry entry = {.space = space, .range = block};
+
+    if (!put(background, &background->blocks, entry))
+        COUNT(space->counters, huge_unpromoted);
 }
 
 void background_forget(struct uf_engine *engine, const struct uf_space *space)
@@ -184,6 +147,7 @@ void background_forget(struct uf_engine *engine, const struct uf_space *space)
     lock_take(&background->lock);
     ring_forget(&background->ranges, space);
     ring_forget(&background->blocks, space);
+    ring_forget(&background->again, space);
     lock_release(&background->lock);
 }
 
@@ -196,14 +160,27 @@ static void nap(long ns)
     nanosleep(&ts, NULL);
 }
 
+/* Naps while faults of any of the engine's spaces come, or one of this space
+ * (NULL: none) is not answered yet. */
 static void give_way(struct background *background,
                      const struct uf_space *space)
 {
-    for (int n = 0;
-         n < GIVE_WAY_TURNS && COUNTER_GET(space->counters, pending) > 0 &&
-         !atomic_load(&background->stopping);
-         n++)
+    struct uf_engine *engine = background->engine;
+
+    for (int n = 0; n < GIVE_WAY_TURNS && !atomic_load(&background->stopping);
+         n++) {
+        bool faulting = atomic_exchange(&engine->is_faulting, false);
+
+        if (!faulting && !(space && COUNTER_GET(space->counters, pending) > 0))
+            return;
+        atomic_fetch_add(&background->naps, 1);
         nap(GIVE_WAY_NS);
+    }
+}
+
+size_t background_naps(const struct background *background)
+{
+    return atomic_load(&background->naps);
 }
 
 static bool prefetch_turn(struct background *background,
@@ -222,17 +199,37 @@ static bool prefetch_turn(struct background *background,
     return true;
 }
 
-static bool promote_turn(struct background *background)
+/* Tries the first block of the ring, if it is due. */
+static bool promote_one(struct background *background, struct ring *ring)
 {
-    struct ring *ring = &background->blocks;
     struct entry entry;
+    bool again;
 
     if (!look(background, ring, &entry))
         return false;
+    if (entry.due_ns > fault_clock_ns()) {
+        done(background, ring, &entry, entry.range);
+        return false;
+    }
     give_way(background, entry.space);
-    huge_promote(entry.space, entry.range);
+    again = huge_promote(entry.space, entry.range) == -EAGAIN;
+    if (again) {
+        struct entry next = entry;
+
+        next.tries++;
+        next.due_ns = fault_clock_ns() + PROMOTE_PAUSE;
+        if (next.tries == PROMOTE_TRIES ||
+            !put(background, &background->again, next))
+            COUNT(entry.space->counters, huge_unpromoted);
+    }
     done(background, ring, &entry, (struct range){0, 0});
     return true;
+}
+
+static bool promote_turn(struct background *background)
+{
+    return promote_one(background, &background->blocks) ||
+           promote_one(background, &background->again);
 }
 
 /* Zeroing more while others take what is ready would only slow them down. */
@@ -246,7 +243,27 @@ static bool pool_turn(struct background *background)
         nap(POOL_NAP_NS);
         return true;
     }
+    if (pool_is_full(pool))
+        return false;
+    give_way(background, NULL);
     return pool_fill_one(pool);
+}
+
+/* Until it is rung; or something is to be tried again. */
+static void await_bell(struct background *background)
+{
+    struct huge_pool *pool = atomic_load(&background->pool);
+    struct timespec ts = {0};
+    uint64_t ns = pool ? pool_starves_ns(pool) : 0;
+
+    lock_take(&background->lock);
+    if (ring_first(&background->again))
+        ns = ns && ns < PROMOTE_PAUSE ? ns : PROMOTE_PAUSE;
+    lock_release(&background->lock);
+    ts.tv_sec = (time_t)(ns / 1000000000u);
+    ts.tv_nsec = (long)(ns % 1000000000u);
+    syscall(SYS_futex, &background->bell, FUTEX_WAIT_PRIVATE, 0,
+            ns ? &ts : NULL, NULL, 0);
 }
 
 void background_run(struct handler *handler)
@@ -264,8 +281,7 @@ void background_run(struct handler *handler)
         /* Rung since the last time: looks once more. */
         if (any || atomic_exchange(&background->bell, 0) == 1)
             continue;
-        syscall(SYS_futex, &background->bell, FUTEX_WAIT_PRIVATE, 0, NULL, NULL,
-                0);
+        await_bell(background);
     }
 }
 
@@ -276,48 +292,60 @@ static void destroy(struct background *background)
     pool_destroy(background->pool);
     ring_destroy(&background->ranges);
     ring_destroy(&background->blocks);
+    ring_destroy(&background->again);
     lock_destroy(&background->lock);
     slab_free(&backgrounds, background);
 }
 
-static int make(struct uf_engine *engine, struct background **ret)
+/* Without a thread. */
+static struct background *make(struct uf_engine *engine)
 {
     struct background *background = slab_alloc(&backgrounds);
-    int err = -ENOMEM;
 
     if (!background)
-        return err;
+        return NULL;
     background->engine = engine;
     lock_init(&background->lock, LOCK_RANK_BACKGROUND);
-    if (ring_init(&background->ranges, BACKGROUND_RANGES) &&
-        ring_init(&background->blocks, BACKGROUND_BLOCKS))
-        err = engine_start_background_locked(engine, background,
-                                             &background->handler);
-    if (err) {
+    if (!ring_init(&background->ranges, BACKGROUND_RANGES) ||
+        !ring_init(&background->blocks, BACKGROUND_BLOCKS) ||
+        !ring_init(&background->again, BACKGROUND_BLOCKS)) {
         destroy(background);
-        return err;
+        return NULL;
     }
-    *ret = background;
-    return 0;
+    return background;
 }
 
-int background_start(struct uf_engine *engine, struct background **ret)
+/* The engine's record; NULL if there is no memory. */
+static struct background *get_locked(struct uf_engine *engine)
 {
     struct background *background = atomic_load(&engine->background);
-    int err = 0;
 
     if (!background) {
-        lock_take(&engine->starting);
-        background = atomic_load(&engine->background);
-        if (!background)
-            err = make(engine, &background);
-        if (!err)
-            atomic_store(&engine->background, background);
-        lock_release(&engine->starting);
+        background = make(engine);
+        atomic_store(&engine->background, background);
     }
-    if (!err)
-        *ret = background;
-    return err;
+    return background;
+}
+
+int background_start(struct uf_engine *engine)
+{
+    struct background *background;
+
+    lock_take(&engine->starting);
+    background = get_locked(engine);
+    lock_release(&engine->starting);
+    if (!background)
+        return -ENOMEM;
+    return background_handler(background)
+               ? 0
+               : engine_start_background(background, engine);
+}
+
+struct background *background_running(struct uf_engine *engine)
+{
+    struct background *background = atomic_load(&engine->background);
+
+    return background && background_handler(background) ? background : NULL;
 }
 
 static void make_pool_locked(struct background *background)
@@ -342,41 +370,69 @@ void background_ready_for_huge(struct uf_space *space)
 
     /* Under `ufault run` the descriptor is not every thread's. */
     if (!engine || atomic_load(&space->background) || engine->private_fds ||
-        space->populates_by_kernel || space->region.kind != REGION_RESERVED ||
-        background_start(engine, &background) != 0)
+        space->populates_by_kernel || space->region.kind != REGION_RESERVED)
         return;
     lock_take(&engine->starting);
-    make_pool_locked(background);
+    background = get_locked(engine);
+    if (background)
+        make_pool_locked(background);
     lock_release(&engine->starting);
-    if (!background->is_huge)
+    if (!background || !background->is_huge)
         return;
     atomic_store(&space->background, background);
     background_kick(background);
 }
 
+/* It is waited for: it may take the CPU from others when it wakes. */
+static void hurry(struct handler *handler)
+{
+    pid_t tid = atomic_load(&handler->tid);
+
+    if (tid != 0)
+        sched_setscheduler(tid, SCHED_OTHER, &(struct sched_param){0});
+}
+
 void background_stop(struct uf_engine *engine)
 {
     struct background *background = atomic_exchange(&engine->background, NULL);
+    struct handler *handler;
 
     if (!background)
         return;
+    handler = background_handler(background);
     atomic_store(&background->stopping, true);
+    if (handler)
+        hurry(handler);
     background_kick(background);
-    engine_join_handler(background->handler);
+    if (handler)
+        engine_join_handler(handler);
     destroy(background);
 }
 
 void background_fork_child(struct uf_engine *engine)
 {
-    struct background *background = atomic_exchange(&engine->background, NULL);
+    struct background *background = atomic_load(&engine->background);
     struct huge_pool *pool;
 
     if (!background)
         return;
-    pool = atomic_load(&background->pool);
+    pool = atomic_exchange(&background->pool, NULL);
     if (pool)
         pool_forget(pool);
-    ring_destroy(&background->ranges);
-    ring_destroy(&background->blocks);
-    slab_free(&backgrounds, background);
+    background->is_huge_known = false;
+    background->was_running = background_handler(background) != NULL;
+    atomic_store(&background->handler, NULL);
+    atomic_store(&background->bell, 0);
+    lock_fork_child(&background->lock);
+    ring_empty(&background->ranges);
+    ring_empty(&background->blocks);
+    ring_empty(&background->again);
+}
+
+void background_fork_restart(struct uf_engine *engine)
+{
+    struct background *background = atomic_load(&engine->background);
+
+    if (background && background->was_running)
+        background_start(engine);
 }

@@ -2,20 +2,21 @@
 /*
  * background: what an engine does when nobody waits for it.
  *
- * One thread, started with the first thing to do, takes turns:
+ * One thread takes turns:
  *
  *     prefetch   the next few pages of a range that a program will need
  *     pool       one more huge page zeroed (pool.h)
  *     promote    one block of small pages made huge
  *
- * Each turn is short, and none begins while a fault of the space is pending
- * (give_way), so no fault waits longer than for a fault of another thread. The
+ * Each turn is short, and none begins while faults of the engine's spaces come
+ * or one of the space is pending (give_way), so no fault waits longer than for a
+ * fault of another thread. The
  * thread holds the shared map lock for one turn at most, and no lock while a
  * pager's fill runs. It runs foreign code as a handler thread does: a touch of
  * a space from there is refused. It reads no faults, so it does not count among
  * those of which one must stay outside foreign code.
  *
- * What is to be done is kept in two rings of fixed size. A space that goes
+ * What is to be done is kept in rings of fixed size. A space that goes
  * takes its entries out (background_forget) and then waits for the pin of the
  * turn that is under way.
  */
@@ -37,12 +38,20 @@ struct uf_space;
 #define BACKGROUND_RANGES 64
 #define BACKGROUND_BLOCKS 2048
 
-/* The engine's, started if there is none yet. 0 or -errno. Requires: no lock
- * held; the engine has not been told to stop. */
-int background_start(struct uf_engine *engine, struct background **ret);
+/* How often it naps, at most, before a turn, to let faults by. */
+#define BACKGROUND_GIVE_WAY 40
 
-/* Some memory of the space has the huge policy: it gets the engine's thread and
- * pool. Without them it does with small pages. Requires: no lock held. */
+/* Starts the engine's thread, unless it runs. 0 or -errno. pthread_create calls
+ * malloc, so this is for where that is safe: not for what an allocator calls.
+ * Requires: no lock held; the engine has not been told to stop. */
+int background_start(struct uf_engine *engine);
+
+/* The engine's, if its thread runs; else NULL. */
+struct background *background_running(struct uf_engine *engine);
+
+/* Some memory of the space has the huge policy: it gets a pool. Without a
+ * thread who touches zeroes its huge page itself. Starts no thread and calls no
+ * malloc. Requires: no lock held. */
 void background_ready_for_huge(struct uf_space *space);
 
 /* Stops the thread and joins it. */
@@ -51,14 +60,21 @@ void background_stop(struct uf_engine *engine);
 /* Forked child: the thread and the pool are not there. */
 void background_fork_child(struct uf_engine *engine);
 
+/* The child has an engine of its own: starts the thread if the parent had one. */
+void background_fork_restart(struct uf_engine *engine);
+
 /* Before a detached space is freed. */
 void background_forget(struct uf_engine *engine, const struct uf_space *space);
 
 /* NULL if there is none. */
 struct huge_pool *background_pool(const struct background *background);
 
-/* Requires: the engine's `starting` is held. */
+/* NULL: no thread. */
 struct handler *background_handler(const struct background *background);
+
+/* False: it has one. Requires: the engine's `starting` is held. */
+bool background_give_handler(struct background *background,
+                             struct handler *handler);
 
 /* Something has been taken from the pool. Costs nothing while the thread is
  * awake; any thread, any lock, also in a signal handler. */
@@ -68,9 +84,12 @@ void background_kick(struct background *background);
 int background_prefetch(struct background *background, struct uf_space *space,
                         struct range range);
 
-/* Queues a block, if there is room. Any lock up to the map lock may be held. */
+/* Queues a block, or counts it as huge_unpromoted if there is no room. Any lock up to the map lock may be held. */
 void background_promote(struct background *background, struct uf_space *space,
                         struct range block);
+
+/* How often it has napped to let faults by. */
+size_t background_naps(const struct background *background);
 
 /* The life of its thread. */
 void background_run(struct handler *handler);

@@ -382,7 +382,7 @@ int engine_ready_for_pager(struct uf_space *space, struct uf_pager *pager)
 
 int engine_lend_descriptor(struct uf_engine *engine, struct uf_space *space)
 {
-    struct uffd *each[UFFD_PARTS_MAX], *uffd;
+    struct uffd *each[UFFD_PARTS_MAX] = {NULL}, *uffd;
     int err = 0;
 
     for (unsigned i = 0; i < engine->nchannels; i++)

@@ -52,7 +52,8 @@ struct handler {
     struct uf_engine *engine;
     struct channel *channel; /* whose faults it serves; NULL: background's */
     pthread_t thread;
-    _Atomic pid_t tid; /* 0 until it runs */
+    _Atomic uint32_t gate; /* handlers.c: whether it may begin */
+    _Atomic pid_t tid;     /* 0 until it runs */
     struct fault_server server;
     struct self_touch self_touch;
     struct batch *batch;           /* what it serves; batch.h */
@@ -105,13 +106,16 @@ struct uf_engine {
     size_t capacity;
     struct uf_space *few_spaces[ENGINE_FEW_SPACES]; /* before slab_pages */
 
-    struct lock starting; /* guards the handlers */
-    bool has_buffers;     /* each can hold what a pager fills */
+    /* Guards the handlers. Not held while a thread is started: pthread_create
+     * calls the program's malloc. */
+    struct lock starting;
+    bool has_buffers; /* each can hold what a pager fills */
     /* A signal engine's, for pagers that its touching threads run. */
     void *_Atomic spare_buffers[ENGINE_SPARE_BUFFERS];
     atomic_bool has_spare_buffers;
     struct background *_Atomic background; /* NULL until there is a need */
-    struct uf_engine *next;                /* all engines; registry lock */
+    atomic_bool is_faulting; /* a fault came since the background looked */
+    struct uf_engine *next;  /* all engines; registry lock */
 };
 
 /* Checks, opens and starts; see uf_engine_create. `opts` may be NULL. */
@@ -201,16 +205,17 @@ extern void *(*engine_take_stack)(size_t len_bytes);
  * an engine without such pagers does not take. 0 or -ENOMEM. */
 int engine_give_buffers(struct uf_engine *engine);
 
-/* Starts the thread of near->handler. 0 or -errno. */
+/* Makes near->handler and publishes the near handler. 0 or -errno: -EEXIST, the
+ * channel has one. Requires: no lock held. */
 int engine_start_near(struct channel *channel, struct near *near);
 
 /* All of the engine's threads that read faults, the near ones included. */
 unsigned engine_count_handlers(const struct uf_engine *engine);
 
-/* Starts the background thread. 0 or -errno. Requires: `starting` is held. */
-int engine_start_background_locked(struct uf_engine *engine,
-                                   struct background *background,
-                                   struct handler **ret_handler);
+/* Gives `background` a thread, unless it has one. 0 or -errno. Requires: no
+ * lock held. */
+int engine_start_background(struct background *background,
+                            struct uf_engine *engine);
 
 /* A signal engine comes, or goes. */
 void engine_note_signals(bool more);

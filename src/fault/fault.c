@@ -212,6 +212,7 @@ static struct install_result install_huge_locked(struct uf_space *space,
         .uffd = space->region.uffd,
         .window = found->window,
         .touched = fault->addr,
+        .write = (fault->flags & UF_FAULT_WRITE) != 0,
         .protect = space->changed.words != NULL,
     };
     bool huge;
@@ -251,7 +252,8 @@ static struct fault_result conclude(struct uf_space *space,
     case INSTALL_REFUSED:
         fault_settle(space);
         fault_wake(space, &result);
-        fault_report(space, UF_ERROR_INSTALL, r->err, fault, NULL, r->why);
+        if (fault->piece == 0)
+            fault_report(space, UF_ERROR_INSTALL, r->err, fault, NULL, r->why);
         return refuse(space, fault, r->err);
     }
     result.installed = r->done;

@@ -241,6 +241,8 @@ static void inherit_engine(struct uf_engine *engine)
     bool runs = wants_engine(engine) && restart(engine) == 0;
     size_t kept = 0;
 
+    if (runs)
+        background_fork_restart(engine);
     for (size_t i = 0; i < engine->nspaces; i++)
         if (inherit(engine, engine->spaces[i], runs))
             engine->spaces[kept++] = engine->spaces[i];

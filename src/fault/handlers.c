@@ -6,6 +6,7 @@
 #include "fault/engine.h"
 
 #include <errno.h>
+#include <linux/futex.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -94,6 +95,23 @@ void engine_forget_handlers(void)
 
 /* ------------------------------------------------------------- threads -- */
 
+/* A new thread waits at its gate until it is known to be wanted. */
+enum gate { GATE_CLOSED, GATE_OPEN, GATE_NEVER };
+
+static bool pass_gate(struct handler *handler)
+{
+    while (atomic_load(&handler->gate) == GATE_CLOSED)
+        syscall(SYS_futex, &handler->gate, FUTEX_WAIT_PRIVATE, GATE_CLOSED,
+                NULL, NULL, 0);
+    return atomic_load(&handler->gate) == GATE_OPEN;
+}
+
+static void set_gate(struct handler *handler, enum gate gate)
+{
+    atomic_store(&handler->gate, (uint32_t)gate);
+    syscall(SYS_futex, &handler->gate, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+
 static void bind_to_cpu(uint32_t cpu_plus_one)
 {
     cpu_set_t set;
@@ -108,7 +126,12 @@ static void bind_to_cpu(uint32_t cpu_plus_one)
 static void *handler_main(void *arg)
 {
     struct handler *handler = arg;
+    sigset_t all;
 
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, NULL);
+    if (!pass_gate(handler))
+        return NULL;
     is_handler_thread = true;
     atomic_store(&handler->tid, (pid_t)syscall(SYS_gettid));
     tid_add(handler);
@@ -173,18 +196,30 @@ void engine_leave_user_code(bool entered)
     pthread_sigmask(SIG_SETMASK, &all, NULL);
 }
 
-/* Starts the thread with every signal blocked, so that none of the program's
- * handlers runs on it. */
+/* Signals that an instruction raises. */
+static const int instruction_signals[] = {SIGBUS, SIGSEGV, SIGILL,
+                                          SIGFPE, SIGTRAP, SIGSYS};
+
+/*
+ * Starts the thread with signals blocked, so that none of the program's
+ * handlers runs on it. Those that an instruction raises it blocks itself:
+ * pthread_create allocates, and the program's malloc may live on a space of
+ * ours. For the same reason no lock is held.
+ */
 static int start_thread(struct handler *handler)
 {
     pthread_attr_t attr;
-    sigset_t all, before;
+    sigset_t set, before;
     int err;
 
-    sigfillset(&all);
+    CHECK(lock_none_held());
+    sigfillset(&set);
+    for (size_t i = 0;
+         i < sizeof(instruction_signals) / sizeof(instruction_signals[0]); i++)
+        sigdelset(&set, instruction_signals[i]);
     pthread_attr_init(&attr);
     set_stack(&attr);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
+    pthread_sigmask(SIG_BLOCK, &set, &before);
     err = pthread_create(&handler->thread, &attr, handler_main, handler);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attr);
@@ -198,9 +233,9 @@ static void free_handler(struct handler *handler)
     slab_free(&handlers, handler);
 }
 
-/* Makes a handler and starts its thread. 0 or -errno. */
-static int start_one_locked(const struct handler *what,
-                            struct handler **ret_handler)
+/* Makes a handler, whose thread waits at its gate. 0 or -errno. */
+static int make_handler(const struct handler *what,
+                        struct handler **ret_handler)
 {
     struct handler *handler = slab_alloc(&handlers);
     const struct uf_engine *engine = what->engine;
@@ -215,54 +250,87 @@ static int start_one_locked(const struct handler *what,
     handler->server.self_touch = &handler->self_touch;
     handler->server.defer_limit_ns =
         (uint64_t)engine->opts.defer_limit_ms * 1000000u;
-    if (engine->has_buffers)
-        err = fault_server_init(&handler->server);
     /* Pages of its own, so that an idle handler's stack stays small. */
-    handler->batch = slab_pages(sizeof(*handler->batch));
-    if (!err && !handler->batch)
-        err = -ENOMEM;
-    *ret_handler = handler; /* before it runs: its thread may look there */
+    if (what->channel) {
+        handler->batch = slab_pages(sizeof(*handler->batch));
+        err = handler->batch ? 0 : -ENOMEM;
+    }
     if (!err)
         err = start_thread(handler);
-    if (err) {
-        *ret_handler = NULL;
+    if (err)
         free_handler(handler);
-    }
+    else
+        *ret_handler = handler;
     return err;
+}
+
+static int give_buffer(struct handler *handler)
+{
+    return handler->server.buffer ? 0 : fault_server_init(&handler->server);
+}
+
+/* Before its gate is opened. 0 or -ENOMEM. */
+static int equip_locked(struct handler *handler)
+{
+    return handler->engine->has_buffers ? give_buffer(handler) : 0;
+}
+
+/* Another thread started one meanwhile, or it cannot be equipped. */
+static void dismiss(struct handler *handler)
+{
+    set_gate(handler, GATE_NEVER);
+    engine_join_handler(handler);
 }
 
 int engine_start_near(struct channel *channel, struct near *near)
 {
     struct uf_engine *engine = channel->engine;
     struct handler what = {.engine = engine, .channel = channel, .near = near};
-    int err;
+    struct near *none = NULL;
+    struct handler *handler;
+    int err = make_handler(&what, &handler);
 
+    if (err)
+        return err;
     lock_take(&engine->starting);
-    err = start_one_locked(&what, &near->handler);
+    err = equip_locked(handler);
+    near->handler = handler; /* before others find it */
+    /* for engine_give_buffers */
+    if (!err && !atomic_compare_exchange_strong(&channel->near, &none, near))
+        err = -EEXIST;
     if (!err)
-        atomic_store(&channel->near, near); /* for engine_give_buffers */
+        set_gate(handler, GATE_OPEN);
     lock_release(&engine->starting);
+    if (err)
+        dismiss(handler);
     return err;
 }
 
-int engine_start_background_locked(struct uf_engine *engine,
-                                   struct background *background,
-                                   struct handler **ret_handler)
+int engine_start_background(struct background *background,
+                            struct uf_engine *engine)
 {
     struct handler what = {.engine = engine, .background = background};
+    struct handler *handler;
+    int err = make_handler(&what, &handler);
 
-    return start_one_locked(&what, ret_handler);
+    if (err)
+        return err;
+    lock_take(&engine->starting);
+    err = equip_locked(handler);
+    if (!err && !background_give_handler(background, handler))
+        err = -EEXIST;
+    if (!err)
+        set_gate(handler, GATE_OPEN);
+    lock_release(&engine->starting);
+    if (err)
+        dismiss(handler);
+    return err == -EEXIST ? 0 : err;
 }
 
 void engine_join_handler(struct handler *handler)
 {
     pthread_join(handler->thread, NULL);
     free_handler(handler);
-}
-
-static int give_buffer(struct handler *handler)
-{
-    return handler->server.buffer ? 0 : fault_server_init(&handler->server);
 }
 
 static int give_buffers_locked(struct channel *channel)
@@ -279,6 +347,7 @@ static int give_buffers_locked(struct channel *channel)
 int engine_give_buffers(struct uf_engine *engine)
 {
     struct background *background;
+    struct handler *handler;
     int err = 0;
 
     lock_take(&engine->starting);
@@ -286,25 +355,43 @@ int engine_give_buffers(struct uf_engine *engine)
     for (unsigned i = 0; !err && i < engine->nchannels; i++)
         err = give_buffers_locked(engine->channels[i]);
     background = atomic_load(&engine->background);
-    if (!err && background)
-        err = give_buffer(background_handler(background));
+    handler = background ? background_handler(background) : NULL;
+    if (!err && handler)
+        err = give_buffer(handler);
     if (!err)
         engine->has_buffers = true;
     lock_release(&engine->starting);
+    /* For MADV_WILLNEED, which starts none. It does with none. */
+    if (!err)
+        background_start(engine);
     return err;
 }
 
-static int start_handlers_locked(struct channel *channel, unsigned count)
+/* One more, unless there are `count` by then. 0 or -errno. */
+static int start_one(struct channel *channel, unsigned count)
 {
-    struct handler what = {.engine = channel->engine, .channel = channel};
+    struct uf_engine *engine = channel->engine;
+    struct handler what = {.engine = engine, .channel = channel};
+    struct handler *handler;
+    int err = make_handler(&what, &handler);
+    bool wanted;
     unsigned n;
-    int err = 0;
 
-    while (!err && (n = atomic_load(&channel->nhandlers)) < count) {
-        err = start_one_locked(&what, &channel->handlers[n]);
-        if (!err)
-            atomic_store(&channel->nhandlers, n + 1);
+    if (err)
+        return err;
+    lock_take(&engine->starting);
+    n = atomic_load(&channel->nhandlers);
+    wanted = n < count;
+    if (wanted)
+        err = equip_locked(handler);
+    if (wanted && !err) {
+        channel->handlers[n] = handler; /* before it runs: it may look there */
+        atomic_store(&channel->nhandlers, n + 1);
+        set_gate(handler, GATE_OPEN);
     }
+    lock_release(&engine->starting);
+    if (!wanted || err)
+        dismiss(handler);
     return err;
 }
 
@@ -313,10 +400,9 @@ int engine_start_handlers(struct uf_engine *engine, unsigned count)
     int err = 0;
 
     CHECK(count <= ENGINE_HANDLERS_MAX);
-    lock_take(&engine->starting);
     for (unsigned i = 0; !err && i < engine->nchannels; i++)
-        err = start_handlers_locked(engine->channels[i], count);
-    lock_release(&engine->starting);
+        while (!err && atomic_load(&engine->channels[i]->nhandlers) < count)
+            err = start_one(engine->channels[i], count);
     return err;
 }
 

@@ -2,6 +2,8 @@
 /* See huge.h. */
 #include "fault/huge.h"
 
+#include <errno.h>
+
 #include "fault/background.h"
 #include "fault/pool.h"
 #include "mm/advice.h"
@@ -80,50 +82,85 @@ void huge_note_locked(struct uf_space *space, struct range vma,
         note_block(space, vma, last);
 }
 
+static void *take(struct huge_pool *pool, const struct uf_space *space,
+                  const struct install *what)
+{
+    if (!pool || what->protect || !may_move(space, what->touched))
+        return NULL;
+    return what->write ? pool_take(pool) : pool_take_zeros(pool);
+}
+
+/* Page by page, as where a table of pages has stayed behind, it is no huge page
+ * any more. */
+static enum pool_fate fate_of(const struct huge_pool *pool,
+                              const struct install *what,
+                              const struct install_result *r)
+{
+    if (r->npages_moved == 0)
+        return POOL_UNTOUCHED;
+    return r->npages_moved == range_len(what->window) / page_size() &&
+                   pool_is_huge(pool, what->window)
+               ? POOL_MOVED
+               : POOL_IN_PART;
+}
+
 struct install_result huge_install_locked(struct uf_space *space,
                                           struct install *what, bool *ret_huge)
 {
     struct background *background = atomic_load(&space->background);
     struct huge_pool *pool = background_pool(background);
     struct install_result r;
-    bool huge;
 
-    if (pool && !what->protect && may_move(space, what->touched))
-        what->source = pool_take(pool);
-    what->write = true;
+    what->source = take(pool, space, what);
     r = install_pages(what);
-    /* Page by page, as where a table of pages has stayed behind, it is no huge
-     * page any more. */
-    huge = r.npages_moved == range_len(what->window) / page_size() &&
-           pool_is_huge(pool, what->window);
-    if (what->source)
-        pool_give_back(pool, what->source, huge);
+    *ret_huge = false;
+    if (what->source) {
+        enum pool_fate fate = fate_of(pool, what, &r);
+
+        pool_give_back(pool, what->source, fate);
+        *ret_huge = fate == POOL_MOVED;
+    }
+    if (!what->write)
+        return r; /* takes no memory either way */
     background_kick(background);
-    if (huge)
+    if (*ret_huge)
         COUNT(space->counters, huge_installed);
     else if (r.npages > 1) /* else another thread was faster */
         COUNT(space->counters, huge_fallback);
-    *ret_huge = huge;
     return r;
 }
 
-void huge_promote(struct uf_space *space, struct range block)
+/* Complete, and not huge. */
+static bool is_promotable_locked(struct uf_space *space, struct range block)
 {
     struct background *background = atomic_load(&space->background);
     struct huge_pool *pool = background ? background_pool(background) : NULL;
-    const struct vma *vma;
+    const struct vma *vma = atomic_load(&space->dying)
+                                ? NULL
+                                : vma_set_lookup(&space->vmas, block.start);
+
+    return vma && background && huge_has_policy(space, vma) &&
+           range_covers(vma_range(vma), block) &&
+           resident_all(&space->resident, block) &&
+           !(pool && pool_is_huge(pool, block));
+}
+
+int huge_promote(struct uf_space *space, struct range block)
+{
+    int err = 0;
 
     rwlock_take_read(&space->map_lock);
-    vma = atomic_load(&space->dying)
-              ? NULL
-              : vma_set_lookup(&space->vmas, block.start);
-    if (vma && background && huge_has_policy(space, vma) &&
-        range_covers(vma_range(vma), block) &&
-        resident_all(&space->resident, block) &&
-        !(pool && pool_is_huge(pool, block)) &&
-        region_advise(&space->region, block, MADV_COLLAPSE) == 0)
-        COUNT(space->counters, huge_promoted);
+    if (is_promotable_locked(space, block)) {
+        err = region_advise(&space->region, block, MADV_COLLAPSE);
+        if (err == 0)
+            COUNT(space->counters, huge_promoted);
+    }
     rwlock_release(&space->map_lock);
+    if (err == -EAGAIN || err == -EBUSY || err == -ENOMEM)
+        return -EAGAIN;
+    if (err)
+        COUNT(space->counters, huge_unpromoted);
+    return 0;
 }
 
 size_t huge_ready(const struct uf_space *space)

@@ -4,8 +4,10 @@
  *
  *     VMA      |-----------------------------------------|
  *     blocks      [   all absent   ][ some resident ][ ... cut off
- *     touch            ─► one huge page,   ─► an ordinary window
+ *     write            ─► one huge page,   ─► an ordinary window
  *                         moved in
+ *     read             ─► the kernel's     ─► an ordinary window
+ *                         huge zero page
  *
  * The policy is a mapping's (MADV_HUGEPAGE) or a space's (UF_SPACE_HUGE); a
  * mapping's MADV_NOHUGEPAGE is above both. A block is taken only as a whole:
@@ -33,7 +35,8 @@ bool huge_block_locked(const struct uf_space *space, const struct vma *vma,
                        uintptr_t addr, struct range *ret_block);
 
 /* Fills the block that what->window is with a huge page of the pool, or with
- * small ones, and counts which. Requires: map lock, shared; huge_block_locked
+ * small ones, and counts which. Where only zeros are read (what->write is not
+ * set) it takes no memory, and is not counted. Requires: map lock, shared; huge_block_locked
  * has said so. */
 struct install_result huge_install_locked(struct uf_space *space,
                                           struct install *what, bool *ret_huge);
@@ -44,8 +47,9 @@ struct install_result huge_install_locked(struct uf_space *space,
 void huge_note_locked(struct uf_space *space, struct range vma,
                       struct range done);
 
-/* Makes a block of small pages huge, if it is still complete. */
-void huge_promote(struct uf_space *space, struct range block);
+/* Makes a block of small pages huge, if it is still complete. 0 when it is done
+ * with, counted if the kernel refused; -EAGAIN: later, perhaps. */
+int huge_promote(struct uf_space *space, struct range block);
 
 /* How many huge pages the pool that serves the space has ready. */
 size_t huge_ready(const struct uf_space *space);

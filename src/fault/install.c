@@ -92,11 +92,17 @@ static void went_in(struct progress *p, size_t len_bytes)
     r->npages += len_bytes / page_size();
     if (p->op == OP_MOVE)
         r->npages_moved += len_bytes / page_size();
-    else if (p->op != OP_COPY)
+    if (p->op == OP_MOVE ? !p->what->write : p->op != OP_COPY)
         r->npages_zero += len_bytes / page_size();
     if (range_contains(part, p->what->touched))
         r->verdict = INSTALL_DONE;
     p->left.start = part.end;
+}
+
+/* What zeros are put in by that cannot be moved. */
+static enum uffd_op instead_of_move(const struct install *what)
+{
+    return what->write ? OP_COPY : OP_ZEROPAGE;
 }
 
 /* Where a move has met a page, another thread was faster, and most likely with
@@ -105,7 +111,7 @@ static void rest_with_touched(struct progress *p)
 {
     uintptr_t page = align_down(p->what->touched, page_size());
 
-    p->op = OP_COPY;
+    p->op = instead_of_move(p->what);
     if (page >= p->left.start)
         p->left = (struct range){page, page + page_size()};
     else
@@ -175,7 +181,7 @@ static void take_step(struct progress *p, struct resolution res,
         step_over(p);
         break;
     case STEP_COPY_INSTEAD:
-        p->op = OP_COPY;
+        p->op = p->op == OP_MOVE ? instead_of_move(p->what) : OP_COPY;
         p->result.retries++;
         break;
     case STEP_LOOK_AGAIN:

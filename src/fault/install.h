@@ -25,8 +25,9 @@ struct install {
     bool write;          /* zeros only: private pages, not the zero page */
     bool again;          /* the same fault has met -EEXIST before */
     bool protect;        /* bytes go in protected against writes */
-    /* Zeros only: as many pages of zeros of our own, to be moved in; where they
-     * cannot be, zeros are copied. NULL: none. */
+    /* Zeros only: as many pages of zeros of our own (without `write`: the
+     * kernel's zero page), to be moved in; where they cannot be, zeros go in the
+     * other way. NULL: none. */
     void *source;
 };
 

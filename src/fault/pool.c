@@ -18,8 +18,13 @@
 
 #define SLOTS_MAX 16384
 
-/* How long the kernel is not asked again, once it had no huge page. */
-#define STARVED_NS 1000000000ull
+/* Slots beyond the others, which hold no memory: for as many readers at once. */
+#define ZERO_SLOTS 4
+
+/* How long the kernel is not asked again, once it had no huge page: doubling,
+ * within these. */
+#define STARVED_FIRST_NS 1000000000ull
+#define STARVED_LAST_NS  (64 * STARVED_FIRST_NS)
 
 enum slot {
     SLOT_EMPTY, /* as never touched */
@@ -30,22 +35,23 @@ enum slot {
 };
 
 struct huge_pool {
-    char *memory; /* nslots huge pages, aligned */
-    size_t nslots;
-    char *mapped; /* what memory is part of */
+    char *memory;  /* nslots huge pages, aligned; then ZERO_SLOTS more */
+    size_t nslots; /* of the pool's limit */
+    char *mapped;  /* what memory is part of */
     size_t mapped_bytes;
     struct pages *pages; /* NULL: what is huge cannot be told */
     atomic_size_t ready;
-    atomic_size_t taken; /* ever */
-    size_t taken_seen;   /* by pool_is_in_use */
-    atomic_size_t hand;  /* where the next search begins */
-    _Atomic uint64_t starved_until_ns;
-    _Atomic unsigned char slots[]; /* enum slot */
+    atomic_size_t taken;               /* ever */
+    size_t taken_seen;                 /* by pool_is_in_use */
+    atomic_size_t hand;                /* where the next search begins */
+    _Atomic uint64_t starved_until_ns; /* 0: it is not */
+    _Atomic uint64_t starves_for_ns;   /* this time */
+    _Atomic unsigned char slots[];     /* enum slot */
 };
 
 static size_t pool_bytes(size_t nslots)
 {
-    return sizeof(struct huge_pool) + nslots;
+    return sizeof(struct huge_pool) + nslots + ZERO_SLOTS;
 }
 
 bool pool_is_of_use(void)
@@ -83,7 +89,7 @@ static int advise(char *memory, size_t len_bytes)
 
 static int map_memory(struct huge_pool *pool)
 {
-    size_t len = pool->nslots * huge_bytes();
+    size_t len = (pool->nslots + ZERO_SLOTS) * huge_bytes();
     int err;
 
     pool->mapped_bytes = len + huge_bytes();
@@ -158,25 +164,34 @@ void pool_destroy(struct huge_pool *pool)
 
 /* ---- Slots ------------------------------------------------------------- */
 
-/* Finds a slot in state `from` and puts it into state `to`; nslots if there is
- * none. */
+/* No such slot. */
+#define NO_SLOT SIZE_MAX
+
+static bool change(struct huge_pool *pool, size_t i, enum slot from,
+                   enum slot to)
+{
+    unsigned char seen = (unsigned char)from;
+
+    return atomic_load_explicit(&pool->slots[i], memory_order_relaxed) ==
+               from &&
+           atomic_compare_exchange_strong(&pool->slots[i], &seen,
+                                          (unsigned char)to);
+}
+
+/* Finds a slot in state `from` and puts it into state `to`. */
 static size_t claim(struct huge_pool *pool, enum slot from, enum slot to)
 {
     size_t first = atomic_load(&pool->hand);
 
     for (size_t n = 0; n < pool->nslots; n++) {
         size_t i = (first + n) % pool->nslots;
-        unsigned char seen = (unsigned char)from;
 
-        if (atomic_load_explicit(&pool->slots[i], memory_order_relaxed) !=
-                from ||
-            !atomic_compare_exchange_strong(&pool->slots[i], &seen,
-                                            (unsigned char)to))
-            continue;
-        atomic_store(&pool->hand, i);
-        return i;
+        if (change(pool, i, from, to)) {
+            atomic_store(&pool->hand, i);
+            return i;
+        }
     }
-    return pool->nslots;
+    return NO_SLOT;
 }
 
 static void put(struct huge_pool *pool, size_t i, enum slot state)
@@ -184,51 +199,122 @@ static void put(struct huge_pool *pool, size_t i, enum slot state)
     atomic_store(&pool->slots[i], (unsigned char)state);
 }
 
+static bool slot_is_huge(const struct huge_pool *pool, size_t i)
+{
+    uintptr_t start = (uintptr_t)slot_memory(pool, i);
+
+    return pool_is_huge(pool, (struct range){start, start + huge_bytes()});
+}
+
+static void starve(struct huge_pool *pool)
+{
+    uint64_t ns = atomic_load(&pool->starves_for_ns);
+
+    if (atomic_load(&pool->starved_until_ns) == 0 || ns == 0)
+        ns = STARVED_FIRST_NS;
+    else if (ns < STARVED_LAST_NS)
+        ns *= 2;
+    atomic_store(&pool->starves_for_ns, ns);
+    atomic_store(&pool->starved_until_ns, fault_clock_ns() + ns);
+}
+
 /* Has the kernel zero a huge page. False: it gave none. */
 static bool fill(struct huge_pool *pool, size_t i)
 {
-    char *memory = slot_memory(pool, i);
-    struct range block = {(uintptr_t)memory, (uintptr_t)memory + huge_bytes()};
-
-    if (sys->madvise(memory, huge_bytes(), MADV_POPULATE_WRITE) == 0 &&
-        pool_is_huge(pool, block))
+    if (sys->madvise(slot_memory(pool, i), huge_bytes(), MADV_POPULATE_WRITE) ==
+            0 &&
+        slot_is_huge(pool, i)) {
+        if (atomic_load_explicit(&pool->starved_until_ns, memory_order_relaxed))
+            atomic_store(&pool->starved_until_ns, 0);
         return true;
-    atomic_store(&pool->starved_until_ns, fault_clock_ns() + STARVED_NS);
+    }
+    starve(pool);
     put(pool, i, SLOT_SPOILT);
     return false;
 }
 
-bool pool_is_starved(const struct huge_pool *pool)
+uint64_t pool_starves_ns(const struct huge_pool *pool)
 {
     uint64_t until = atomic_load(&pool->starved_until_ns);
+    uint64_t now = until ? fault_clock_ns() : 0;
 
-    return until != 0 && fault_clock_ns() < until;
+    return now < until ? until - now : 0;
+}
+
+/* An empty slot; one that is spoilt is mapped anew for it. */
+static size_t claim_empty(struct huge_pool *pool)
+{
+    size_t i = claim(pool, SLOT_EMPTY, SLOT_TAKEN);
+
+    if (i != NO_SLOT)
+        return i;
+    i = claim(pool, SLOT_SPOILT, SLOT_TAKEN);
+    if (i == NO_SLOT || map_anew(pool, i))
+        return i;
+    put(pool, i, SLOT_SPOILT);
+    return NO_SLOT;
 }
 
 void *pool_take(struct huge_pool *pool)
 {
-    size_t i = pool->nslots;
+    size_t i = NO_SLOT;
 
     if (atomic_load(&pool->ready) > 0)
         i = claim(pool, SLOT_READY, SLOT_TAKEN);
-    if (i < pool->nslots) {
+    if (i != NO_SLOT) {
         atomic_fetch_add(&pool->taken, 1);
         atomic_fetch_sub(&pool->ready, 1);
         return slot_memory(pool, i);
     }
-    /* The background thread is behind. Zeroing one here takes less than copying
-     * as many pages. */
-    if (pool_is_starved(pool))
+    /* The background thread is behind, or there is none. Zeroing one here takes
+     * less than copying as many pages. */
+    if (pool_starves_ns(pool) > 0)
         return NULL;
-    i = claim(pool, SLOT_EMPTY, SLOT_TAKEN);
-    return i < pool->nslots && fill(pool, i) ? slot_memory(pool, i) : NULL;
+    i = claim_empty(pool);
+    return i != NO_SLOT && fill(pool, i) ? slot_memory(pool, i) : NULL;
 }
 
-void pool_give_back(struct huge_pool *pool, void *page, bool moved)
+static bool map_zeros(struct huge_pool *pool, size_t i)
+{
+    return sys->madvise(slot_memory(pool, i), huge_bytes(),
+                        MADV_POPULATE_READ) == 0 &&
+           slot_is_huge(pool, i);
+}
+
+void *pool_take_zeros(struct huge_pool *pool)
+{
+    size_t end = pool->nslots + ZERO_SLOTS;
+
+    for (size_t i = pool->nslots; i < end; i++) {
+        if (!change(pool, i, SLOT_EMPTY, SLOT_TAKEN) &&
+            !(change(pool, i, SLOT_SPOILT, SLOT_TAKEN) && map_anew(pool, i)))
+            continue;
+        if (map_zeros(pool, i))
+            return slot_memory(pool, i);
+        put(pool, i, SLOT_SPOILT);
+        break;
+    }
+    return NULL;
+}
+
+static void give_back_untouched(struct huge_pool *pool, size_t i)
+{
+    if (i >= pool->nslots || !slot_is_huge(pool, i)) {
+        put(pool, i, SLOT_SPOILT); /* split on the way */
+        return;
+    }
+    atomic_fetch_add(&pool->ready, 1);
+    put(pool, i, SLOT_READY);
+}
+
+void pool_give_back(struct huge_pool *pool, void *page, enum pool_fate fate)
 {
     size_t i = (size_t)((char *)page - pool->memory) / huge_bytes();
 
-    put(pool, i, moved ? SLOT_EMPTY : SLOT_SPOILT);
+    if (fate == POOL_UNTOUCHED)
+        give_back_untouched(pool, i);
+    else
+        put(pool, i, fate == POOL_MOVED ? SLOT_EMPTY : SLOT_SPOILT);
 }
 
 /* Of those that nobody can fill. */
@@ -236,7 +322,7 @@ static void renew_one(struct huge_pool *pool)
 {
     size_t i = claim(pool, SLOT_SPOILT, SLOT_FILLING);
 
-    if (i < pool->nslots)
+    if (i != NO_SLOT)
         put(pool, i, map_anew(pool, i) ? SLOT_EMPTY : SLOT_SPOILT);
 }
 
@@ -244,11 +330,11 @@ bool pool_fill_one(struct huge_pool *pool)
 {
     size_t i;
 
-    if (pool_is_starved(pool))
+    if (pool_starves_ns(pool) > 0)
         return false;
     renew_one(pool);
     i = claim(pool, SLOT_EMPTY, SLOT_FILLING);
-    if (i == pool->nslots || !fill(pool, i))
+    if (i == NO_SLOT || !fill(pool, i))
         return false;
     /* Counted first, so that the count is never below zero. */
     atomic_fetch_add(&pool->ready, 1);
@@ -262,6 +348,11 @@ bool pool_is_in_use(struct huge_pool *pool)
 
     pool->taken_seen = taken;
     return taken != seen && atomic_load(&pool->ready) > pool->nslots / 16;
+}
+
+bool pool_is_full(const struct huge_pool *pool)
+{
+    return atomic_load(&pool->ready) == pool->nslots;
 }
 
 size_t pool_ready(const struct huge_pool *pool)

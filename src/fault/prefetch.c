@@ -153,16 +153,31 @@ static int queue_parts(struct uf_space *space, struct background *background,
     return at < range.end && !err ? -ENOMEM : err;
 }
 
+/* The background, running. An advice may come from an allocator, whose lock
+ * pthread_create would want: it is for a thread that runs. 0 or -errno. */
+static int get_background(struct uf_engine *engine, bool is_advice,
+                          struct background **ret)
+{
+    int err;
+
+    *ret = background_running(engine);
+    if (*ret || is_advice)
+        return 0;
+    err = background_start(engine);
+    *ret = background_running(engine);
+    return err && err != -ENOMEM ? -EAGAIN : err;
+}
+
 int prefetch_request(struct uf_space *space, struct range range,
                      bool pagers_only)
 {
-    struct background *background = NULL;
+    struct background *background;
     int err;
 
     if (!space->engine || space->populates_by_kernel)
         return 0;
-    err = background_start(space->engine, &background);
-    if (err)
-        return err == -ENOMEM ? err : -EAGAIN;
+    err = get_background(space->engine, pagers_only, &background);
+    if (err || !background)
+        return err;
     return queue_parts(space, background, range, pagers_only);
 }

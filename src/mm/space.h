@@ -62,6 +62,7 @@ struct vm_pages {
 
 struct background;
 struct stream_slot;
+struct uf_template;
 struct written;
 
 struct uf_space {
@@ -117,7 +118,10 @@ struct uf_space {
     /* fault/background.h: of the engine, as soon as some memory of the space
      * has the huge policy; else NULL. */
     struct background *_Atomic background;
-    struct uf_engine *engine;     /* NULL in a forked child without one */
+    struct uf_template
+        *template;            /* snapshot/: that it was made from, or NULL */
+    uint64_t template_epoch;  /* of its mappings when they were made */
+    struct uf_engine *engine; /* NULL in a forked child without one */
     struct uf_engine *own_engine; /* made for this space alone, or NULL */
     uint64_t serial;              /* of this attachment, never used again */
     _Atomic uint32_t pins;        /* faults being served: destroy waits for 0 */

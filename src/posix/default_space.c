@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "fault/background.h"
 #include "fault/engine.h"
 #include "ufault/ufault.h"
 
@@ -66,6 +67,7 @@ static int create(struct uf_space **ret_space)
         uf_space_destroy(*ret_space);
         return -EPERM;
     }
+    background_start(uf_space_engine(*ret_space)); /* for uf_posix_madvise */
     return 0;
 }
 

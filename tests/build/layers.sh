@@ -17,9 +17,10 @@ declare -A allowed=(
     [pager]="store trace base ufault"
     [mm]="pager host trace base ufault"
     [fault]="mm pager host trace base ufault"
+    [snapshot]="fault mm pager host trace base ufault"
     [run]="fault mm pager store host trace base ufault"
     [posix]="fault mm pager store host trace base ufault"
-    [top]="posix run fault mm pager store host trace base ufault"
+    [top]="posix run snapshot fault mm pager store host trace base ufault"
     [demo]="ufault"
 )
 

@@ -186,6 +186,7 @@ static int put_page(struct fake_uffd *fake, enum fake_op op, uintptr_t addr,
         return -EEXIST;
     switch (op) {
     case FAKE_COPY:
+    case FAKE_MOVE:
         *page = PAGE_PRIVATE;
         memcpy(&s->tags[index_in(s, addr)], src, sizeof(s->tags[0]));
         fake->nprivate++;
@@ -259,6 +260,11 @@ static struct uffd_result sim_zeropage(struct uffd *u, struct range dst)
     return put(u, FAKE_ZEROPAGE, dst, NULL);
 }
 
+static struct uffd_result sim_move(struct uffd *u, struct range dst, void *src)
+{
+    return put(u, FAKE_MOVE, dst, src);
+}
+
 static struct uffd_result sim_poison(struct uffd *u, struct range dst)
 {
     return put(u, FAKE_POISON, dst, NULL);
@@ -303,6 +309,7 @@ static const struct uffd_ops sim_ops = {
     .wait = sim_wait,
     .copy = sim_copy,
     .zeropage = sim_zeropage,
+    .move = sim_move,
     .poison = sim_poison,
     .wake = sim_wake,
     .regist = sim_register,

@@ -25,7 +25,7 @@ enum fake_page {
     PAGE_UNMAPPED,
     PAGE_ABSENT,
     PAGE_ZERO,    /* the shared zero page */
-    PAGE_PRIVATE, /* a copy */
+    PAGE_PRIVATE, /* a copy, or moved in */
     PAGE_POISONED,
     PAGE_MARKER /* not present and not empty: a write-protect marker */
 };
@@ -49,7 +49,7 @@ struct fake_toucher {
 struct fake_segment {
     struct range range;
     enum fake_page *pages;
-    uint64_t *tags; /* the first 8 bytes of what was copied */
+    uint64_t *tags; /* the first 8 bytes of what was copied or moved */
 };
 
 #define FAKE_SEGMENTS_MAX 16
@@ -69,7 +69,7 @@ struct fake_uffd {
     bool closed;       /* reads answer -EBADF */
     int event_fd;      /* readable while there is something to read */
     uint64_t nzero;    /* pages that went in as the zero page, ever */
-    uint64_t nprivate; /* as copies */
+    uint64_t nprivate; /* as copies, or moved in */
 };
 
 /* NULL if there is no memory. */

@@ -13,7 +13,9 @@
 #include <sched.h>
 #include <sys/mman.h>
 
+#include "base/slab.h"
 #include "fault/background.h"
+#include "fault/engine.h"
 #include "lib/live.h"
 #include "mm/advice.h"
 
@@ -101,6 +103,79 @@ static void willneed_brings_in_no_zeros(void **state)
     await_resident(space, 1);
     assert_int_equal(live_stats(space).resident, 1);
     assert_int_equal(uf_space_destroy(space), 0);
+}
+
+/* ------------------------------------------------------------- giving way -- */
+
+static size_t naps(const struct uf_space *space)
+{
+    struct background *background = background_running(space->engine);
+
+    return background ? background_naps(background) : 0;
+}
+
+/* Blocks in a pager's fill until the gate opens. */
+static ssize_t waits_at_gate(struct live_pager *p,
+                             const struct uf_fill *request)
+{
+    live_gate_pass(p->arg);
+    return live_fill(request, request->page_bytes);
+}
+
+static void *touch(void *arg)
+{
+    *(volatile char *)arg = 1;
+    return NULL;
+}
+
+/* As long as one waits; in the end its pager is what it waits for. */
+static void a_pending_fault_goes_first(void **state)
+{
+    struct live_gate gate = LIVE_GATE_INIT;
+    struct uf_space *space = live_space(NULL, 4);
+    struct live_pager p;
+    pthread_t toucher;
+    uintptr_t at;
+    size_t before;
+
+    (void)state;
+    live_pager_init(&p, waits_at_gate, &gate);
+    at = map_pager(space, &p, 4);
+    assert_int_equal(pthread_create(&toucher, NULL, touch, (void *)at), 0);
+    live_gate_await(&gate, 1);
+    assert_int_equal(live_stats(space).pending, 1);
+    before = naps(space);
+    assert_int_equal(uf_prefetch(space, live_page(space, 0), 4096), 0);
+    while (live_stats(space).prefetched == 0)
+        sched_yield();
+    assert_true(naps(space) >= before + BACKGROUND_GIVE_WAY);
+    live_gate_open(&gate);
+    pthread_join(toucher, NULL);
+    assert_int_equal(uf_space_destroy(space), 0);
+    uf_pager_unref(p.pager);
+}
+
+/* Faults that are answered at once, of any space: it lets some time pass. */
+static void faults_of_other_spaces_go_first(void **state)
+{
+    struct uf_engine_opts opts = {.size = sizeof(opts),
+                                  .kind = live_engine_kind()};
+    struct uf_space_opts space_opts = {0};
+    struct uf_space *space, *other;
+    size_t before;
+
+    (void)state;
+    assert_int_equal(uf_engine_create(&opts, &space_opts.engine), 0);
+    space = live_space(&space_opts, 4);
+    other = live_space(&space_opts, 4);
+    before = naps(space);
+    *(volatile char *)live_page(other, 0) = 1;
+    assert_int_equal(uf_prefetch(space, live_page(space, 0), 4096), 0);
+    await_resident(space, 1);
+    assert_true(naps(space) > before);
+    assert_int_equal(uf_space_destroy(space), 0);
+    assert_int_equal(uf_space_destroy(other), 0);
+    assert_int_equal(uf_engine_destroy(space_opts.engine), 0);
 }
 
 /* ---------------------------------------------------------------- pagers -- */
@@ -263,6 +338,45 @@ static void what_is_wrong_is_said(void **state)
     assert_int_equal(uf_space_destroy(space), 0);
 }
 
+/* Wherever the hole is, what is mapped comes. */
+static void holes_are_passed_over(void **state)
+{
+    const size_t holes[] = {0, 7, 15};
+
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        struct uf_space *space = live_space(NULL, 16);
+        uintptr_t hole = live_page(space, holes[i]);
+
+        assert_int_equal(uf_munmap(space, hole, 4096), 0);
+        assert_int_equal(uf_prefetch(space, live_page(space, 0), 16 * 4096),
+                         -ENOMEM);
+        await_resident(space, 15);
+        assert_int_equal(live_mincore(hole, hole + 4096), 0);
+        assert_int_equal(uf_prefetch(space, hole, 4096), -ENOMEM);
+        assert_int_equal(uf_space_destroy(space), 0);
+    }
+}
+
+/* The first starts a thread, which needs records. */
+static void without_memory_nothing_is_begun(void **state)
+{
+    struct uf_space *space = live_space(NULL, 16);
+    unsigned long n = 0;
+    int err;
+
+    (void)state;
+    do {
+        slab_inject_failure(++n, 1);
+        err = uf_prefetch(space, live_page(space, 0), 16 * 4096);
+        slab_inject_failure(0, 0);
+        assert_true(err == 0 || err == -ENOMEM);
+    } while (err);
+    assert_true(n > 3);
+    await_resident(space, 16);
+    assert_int_equal(uf_space_destroy(space), 0);
+}
+
 static void a_space_may_go_with_ranges_queued(void **state)
 {
     struct uf_engine_opts opts = {.size = sizeof(opts)};
@@ -323,6 +437,10 @@ int main(void)
         cmocka_unit_test(too_many_ranges_are_refused),
         cmocka_unit_test(a_pager_may_not_ask_for_pages),
         cmocka_unit_test(what_is_wrong_is_said),
+        cmocka_unit_test(a_pending_fault_goes_first),
+        cmocka_unit_test(faults_of_other_spaces_go_first),
+        cmocka_unit_test(holes_are_passed_over),
+        cmocka_unit_test(without_memory_nothing_is_begun),
         cmocka_unit_test(a_space_may_go_with_ranges_queued),
         cmocka_unit_test(a_range_may_go_while_queued),
     };

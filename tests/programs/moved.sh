@@ -118,9 +118,10 @@ run sqlite-wrapped
 same sqlite sqlite-wrapped 1
 
 # libufault.a is in reach of --wrap, and must not come back to itself.
+private=$(sed -n 's/^Libs.private: *//p' "$build/ufault.pc")
 # shellcheck disable=SC2086
 gcc "${cflags[@]}" -I"$lmdb" -o lmdb-wrapped moved_proof.o \
     "$programs/moved_lmdb.c" "$archives/liblmdb.a" $wraps \
-    "$build/lib/libufault_wrap.a" "$build/lib/libufault.a" -lpthread
+    "$build/lib/libufault_wrap.a" "$build/lib/libufault.a" $private -lpthread
 run lmdb-wrapped
 same lmdb lmdb-wrapped 1

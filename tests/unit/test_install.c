@@ -1,12 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * install: one window at a time against a simulated descriptor. After every
- * install, whatever the descriptor answered:
- *
- *   - the counts are those of the pages that went in,
- *   - who waited for a page that is there, or for nothing any more, is awake,
- *   - who is still asleep was promised another try (BUSY) or a SIGBUS
- *     (REFUSED), or waits for a page of the window that was not reached.
+ * install: one window at a time against a simulated descriptor, and after each
+ * what unit/install_bench.h says.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -18,140 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "fault/install.h"
-#include "lib/fake_uffd.h"
-
-#define NPAGES 4
-#define BASE   ((uintptr_t)0x10000000)
-
-struct bench {
-    struct fake_uffd *fake;
-    struct uffd uffd;
-    struct range window;
-    char *bytes;
-};
-
-static uintptr_t page_at(size_t i)
-{
-    return BASE + i * page_size();
-}
-
-static void set_up(struct bench *b)
-{
-    b->fake = fake_uffd_create();
-    assert_non_null(b->fake);
-    b->uffd = fake_uffd_handle(b->fake);
-    b->window = (struct range){page_at(0), page_at(NPAGES)};
-    fake_segment_add(b->fake, b->window);
-    fake_map(b->fake, b->window);
-    b->bytes = calloc(NPAGES, page_size());
-    assert_non_null(b->bytes);
-    for (uint64_t i = 0; i < NPAGES; i++) {
-        uint64_t tag = i + 100;
-
-        memcpy(b->bytes + i * page_size(), &tag, sizeof(tag));
-    }
-    assert_int_equal(install_zeros_init(), 0);
-}
-
-static void tear_down(struct bench *b)
-{
-    fake_uffd_destroy(b->fake);
-    free(b->bytes);
-}
-
-enum source { BYTES, ZEROS_READ, ZEROS_WRITE };
-
-static struct install what_of(struct bench *b, enum source source,
-                              size_t touched, bool again)
-{
-    return (struct install){
-        .uffd = &b->uffd,
-        .window = b->window,
-        .touched = page_at(touched) + 8,
-        .bytes = source == BYTES ? b->bytes : NULL,
-        .write = source == ZEROS_WRITE,
-        .again = again,
-    };
-}
-
-/* A thread waits at every page; returns the index of the first. */
-static size_t touch_all(struct bench *b)
-{
-    size_t first = fake_touch(b->fake, 1, page_at(0), false);
-
-    for (size_t i = 1; i < NPAGES; i++)
-        fake_touch(b->fake, (pid_t)i + 1, page_at(i), false);
-    return first;
-}
-
-static bool is_in(enum fake_page page)
-{
-    return page == PAGE_ZERO || page == PAGE_PRIVATE;
-}
-
-/* What went in is counted, has the right bytes and lies in `done`. */
-static void check_counts(struct bench *b, const struct install *what,
-                         const struct install_result *r)
-{
-    assert_int_equal(r->npages, b->fake->nzero + b->fake->nprivate);
-    assert_int_equal(r->npages_zero, b->fake->nzero);
-    assert_true(range_covers(what->window, r->done) || r->npages == 0);
-    if (!r->skipped)
-        assert_int_equal(range_len(r->done), r->npages * page_size());
-    for (size_t i = 0; i < NPAGES; i++)
-        if (what->bytes && fake_tag_get(b->fake, page_at(i)))
-            assert_int_equal(fake_tag_get(b->fake, page_at(i)), i + 100);
-}
-
-/* Whoever has no reason to sleep is awake. `first`: of touch_all. */
-static void check_sleepers(struct bench *b, const struct install *what,
-                           const struct install_result *r, size_t first)
-{
-    size_t touched = (what->touched - BASE) / page_size();
-    bool promised = r->verdict == INSTALL_BUSY || r->verdict == INSTALL_REFUSED;
-
-    for (size_t i = 0; i < NPAGES; i++) {
-        struct fake_toucher *t = &b->fake->touchers[first + i];
-        bool asleep = t->state < TOUCHER_SATISFIED;
-
-        if (is_in(fake_page_get(b->fake, page_at(i))))
-            assert_false(asleep && !promised);
-        /* Asleep once and for all, unless promised: not the touched one. */
-        if (i == touched && asleep && t->faults == 1)
-            assert_true(promised);
-    }
-}
-
-static void check_verdict(struct bench *b, const struct install *what,
-                          const struct install_result *r)
-{
-    enum fake_page page =
-        fake_page_get(b->fake, align_down(what->touched, page_size()));
-
-    if (r->verdict == INSTALL_DONE)
-        assert_true(is_in(page));
-    if (r->verdict != INSTALL_DONE && r->verdict != INSTALL_PRESENT) {
-        assert_true(r->err < 0);
-        assert_non_null(r->why);
-    }
-}
-
-/* Installs and checks what always holds. */
-static struct install_result install(struct bench *b,
-                                     const struct install *what)
-{
-    size_t first = touch_all(b);
-    struct install_result r = install_pages(what);
-
-    assert_int_equal(r.calls,
-                     fake_script_calls(&b->fake->script, FAKE_COPY) +
-                         fake_script_calls(&b->fake->script, FAKE_ZEROPAGE));
-    check_counts(b, what, &r);
-    check_sleepers(b, what, &r, first);
-    check_verdict(b, what, &r);
-    return r;
-}
+#include "unit/install_bench.h"
 
 /* ------------------------------------------------------------- the good -- */
 
@@ -164,9 +26,9 @@ static void a_whole_window_is_one_call(void **state)
         struct install what;
         struct install_result r;
 
-        set_up(&b);
-        what = what_of(&b, (enum source)source, 2, false);
-        r = install(&b, &what);
+        bench_set_up(&b);
+        what = bench_what(&b, (enum source)source, 2, false);
+        r = bench_install(&b, &what);
         assert_int_equal(r.verdict, INSTALL_DONE);
         assert_int_equal(r.calls, 1);
         assert_int_equal(r.retries, 0);
@@ -174,7 +36,7 @@ static void a_whole_window_is_one_call(void **state)
         assert_int_equal(r.npages_zero, source == ZEROS_READ ? NPAGES : 0);
         assert_int_equal(fake_asleep(b.fake), 0);
         assert_int_equal(fake_script_calls(&b.fake->script, FAKE_WAKE), 0);
-        tear_down(&b);
+        bench_tear_down(&b);
     }
 }
 
@@ -186,18 +48,18 @@ static void a_partial_answer_is_continued(void **state)
     struct install_result r;
 
     (void)state;
-    set_up(&b);
-    what = what_of(&b, BYTES, 3, false);
+    bench_set_up(&b);
+    what = bench_what(&b, BYTES, 3, false);
     fake_script_add(
         &b.fake->script,
         (struct fake_row){FAKE_COPY, 1, -EAGAIN, 2 * (int64_t)page_size()});
-    r = install(&b, &what);
+    r = bench_install(&b, &what);
     assert_int_equal(r.verdict, INSTALL_DONE);
     assert_int_equal(r.calls, 2);
     assert_int_equal(r.retries, 1);
     assert_int_equal(r.npages, NPAGES);
-    assert_int_equal(fake_tag_get(b.fake, page_at(3)), 103);
-    tear_down(&b);
+    assert_int_equal(fake_tag_get(b.fake, bench_page(3)), 103);
+    bench_tear_down(&b);
 }
 
 /* ----------------------------------------------------- pages in the way -- */
@@ -213,12 +75,12 @@ static void present_pages_are_stepped_over(void **state)
             struct install what;
             struct install_result r;
 
-            set_up(&b);
-            what = what_of(&b, BYTES, touched, false);
-            touch_all(&b);
+            bench_set_up(&b);
+            what = bench_what(&b, BYTES, touched, false);
+            bench_touch_all(&b);
             for (size_t i = 0; i < NPAGES; i++)
                 if (set & (1u << i))
-                    fake_page_set(b.fake, page_at(i), PAGE_PRIVATE);
+                    fake_page_set(b.fake, bench_page(i), PAGE_PRIVATE);
             r = install_pages(&what);
             assert_int_equal(r.verdict, (set & (1u << touched))
                                             ? INSTALL_PRESENT
@@ -228,7 +90,7 @@ static void present_pages_are_stepped_over(void **state)
             assert_int_equal(r.skipped, set != 0);
             assert_int_equal(fake_asleep(b.fake), 0);
             assert_int_equal(fake_resident(b.fake, b.window), NPAGES);
-            tear_down(&b);
+            bench_tear_down(&b);
         }
     }
 }
@@ -241,13 +103,13 @@ static void who_waits_at_a_present_page_is_woken(void **state)
     size_t index;
 
     (void)state;
-    set_up(&b);
-    what = what_of(&b, ZEROS_READ, 0, false);
-    index = fake_touch(b.fake, 1, page_at(0), false);
-    fake_page_set(b.fake, page_at(0), PAGE_PRIVATE);
+    bench_set_up(&b);
+    what = bench_what(&b, ZEROS_READ, 0, false);
+    index = fake_touch(b.fake, 1, bench_page(0), false);
+    fake_page_set(b.fake, bench_page(0), PAGE_PRIVATE);
     assert_int_equal(install_pages(&what).verdict, INSTALL_PRESENT);
     assert_int_equal(fake_toucher_state(b.fake, index), TOUCHER_SATISFIED);
-    tear_down(&b);
+    bench_tear_down(&b);
 }
 
 /* A page that is neither present nor empty: woken once, then copied over. */
@@ -258,18 +120,18 @@ static void a_marker_does_not_go_round_for_ever(void **state)
     size_t index;
 
     (void)state;
-    set_up(&b);
-    fake_page_set(b.fake, page_at(1), PAGE_MARKER);
-    index = fake_touch(b.fake, 1, page_at(1), false);
-    what = what_of(&b, ZEROS_READ, 1, false);
+    bench_set_up(&b);
+    fake_page_set(b.fake, bench_page(1), PAGE_MARKER);
+    index = fake_touch(b.fake, 1, bench_page(1), false);
+    what = bench_what(&b, ZEROS_READ, 1, false);
     assert_int_equal(install_pages(&what).verdict, INSTALL_PRESENT);
     assert_int_equal(fake_toucher_state(b.fake, index), TOUCHER_UNREAD);
     what.again = true;
-    what.window = (struct range){page_at(1), page_at(2)};
+    what.window = (struct range){bench_page(1), bench_page(2)};
     assert_int_equal(install_pages(&what).verdict, INSTALL_DONE);
     assert_int_equal(fake_toucher_state(b.fake, index), TOUCHER_SATISFIED);
-    assert_int_equal(fake_page_get(b.fake, page_at(1)), PAGE_PRIVATE);
-    tear_down(&b);
+    assert_int_equal(fake_page_get(b.fake, bench_page(1)), PAGE_PRIVATE);
+    bench_tear_down(&b);
 }
 
 /* ------------------------------------------------------ changed mappings -- */
@@ -282,14 +144,14 @@ static void a_split_mapping_narrows_to_the_touched_page(void **state)
     struct install_result r;
 
     (void)state;
-    set_up(&b);
-    fake_unmap(b.fake, (struct range){page_at(0), page_at(1)});
-    what = what_of(&b, BYTES, 2, false);
-    r = install(&b, &what);
+    bench_set_up(&b);
+    fake_unmap(b.fake, (struct range){bench_page(0), bench_page(1)});
+    what = bench_what(&b, BYTES, 2, false);
+    r = bench_install(&b, &what);
     assert_int_equal(r.verdict, INSTALL_DONE);
     assert_int_equal(r.npages, 1);
-    assert_int_equal(fake_tag_get(b.fake, page_at(2)), 102);
-    tear_down(&b);
+    assert_int_equal(fake_tag_get(b.fake, bench_page(2)), 102);
+    bench_tear_down(&b);
 }
 
 /* The touched page is unmapped: its thread is woken and finds that out. */
@@ -300,14 +162,14 @@ static void a_vanished_page_is_stale_and_woken(void **state)
     size_t first;
 
     (void)state;
-    set_up(&b);
-    first = touch_all(&b);
+    bench_set_up(&b);
+    first = bench_touch_all(&b);
     fake_unmap(b.fake, b.window);
-    what = what_of(&b, ZEROS_WRITE, 1, false);
+    what = bench_what(&b, ZEROS_WRITE, 1, false);
     assert_int_equal(install_pages(&what).verdict, INSTALL_STALE);
     assert_int_equal(fake_asleep(b.fake), 0);
     assert_int_equal(fake_toucher_state(b.fake, first + 1), TOUCHER_SEGV);
-    tear_down(&b);
+    bench_tear_down(&b);
 }
 
 /* --------------------------------------------------------- single errnos -- */
@@ -320,11 +182,11 @@ static enum install_verdict verdict_after(enum source source, int err,
     struct install what;
     struct install_result r;
 
-    set_up(&b);
-    what = what_of(&b, source, 1, again);
+    bench_set_up(&b);
+    what = bench_what(&b, source, 1, again);
     fake_script_add(&b.fake->script, (struct fake_row){op, 0, err, done});
-    r = install(&b, &what);
-    tear_down(&b);
+    r = bench_install(&b, &what);
+    bench_tear_down(&b);
     return r.verdict;
 }
 
@@ -391,8 +253,8 @@ static void add_answer(struct bench *b, unsigned nth, int answer)
 {
     int64_t done = answer == PARTIAL ? (int64_t)page_size() : answer;
     int err = answer == PARTIAL ? -EAGAIN : answer;
-    /* Both kinds of install call are counted apart; the sequence is put on
-     * each, so that "copy instead" meets injected answers as well. */
+    /* The kinds of install call are counted apart; the sequence is put on each,
+     * so that "copy instead" meets injected answers as well. */
 
     if (answer == 0)
         return;
@@ -400,6 +262,8 @@ static void add_answer(struct bench *b, unsigned nth, int answer)
                     (struct fake_row){FAKE_COPY, nth, err, done});
     fake_script_add(&b->fake->script,
                     (struct fake_row){FAKE_ZEROPAGE, nth, err, done});
+    fake_script_add(&b->fake->script,
+                    (struct fake_row){FAKE_MOVE, nth, err, done});
 }
 
 static void run_sequence(const int *answers, unsigned n, enum source source,
@@ -408,14 +272,14 @@ static void run_sequence(const int *answers, unsigned n, enum source source,
     struct bench b;
     struct install what;
 
-    set_up(&b);
+    bench_set_up(&b);
     for (unsigned i = 0; i < n; i++)
         add_answer(&b, i + 1, answers[i]);
-    what = what_of(&b, source, touched, again);
+    what = bench_what(&b, source, touched, again);
     if (present < NPAGES)
-        fake_page_set(b.fake, page_at(present), PAGE_PRIVATE);
-    install(&b, &what);
-    tear_down(&b);
+        fake_page_set(b.fake, bench_page(present), PAGE_PRIVATE);
+    bench_install(&b, &what);
+    bench_tear_down(&b);
 }
 
 /* Every single answer, pair and triple of answers to the first calls, at every
@@ -430,7 +294,7 @@ static void every_sequence_of_three_answers_is_sound(void **state)
         answers[1] = menu[i / MENU % MENU];
         answers[2] = menu[i / MENU / MENU];
         for (size_t touched = 0; touched < NPAGES; touched++)
-            for (int source = BYTES; source <= ZEROS_WRITE; source++)
+            for (int source = BYTES; source <= MOVED; source++)
                 run_sequence(answers, 3, (enum source)source, touched,
                              (i & 1) != 0, touched % 2 ? NPAGES : 2);
     }
@@ -450,6 +314,7 @@ static void every_errno_at_every_call_is_sound(void **state)
                 answers[at] = menu[e];
                 run_sequence(answers, at + 1, BYTES, touched, false, NPAGES);
                 run_sequence(answers, at + 1, ZEROS_READ, touched, true, 1);
+                run_sequence(answers, at + 1, MOVED, touched, false, NPAGES);
             }
 }
 

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The pager of a store: a private mapping of a file, and of what else keeps
+ * bytes by offset.
+ *
+ *     window   |---- 128 KiB ----|---- 128 KiB ----|-- ... --|
+ *              all in flight at once, where the store has a channel for it
+ *
+ * What comes back is the window up to the first byte that could not be had:
+ *
+ *     the end is inside a page     zeros to the end of that page
+ *     the end is at its start      -ENXIO: SIGBUS for who touched it
+ *     a read error                 whole pages before it; none: the error
+ *
+ * The store is asked where its end is by reading, and not before: a file that
+ * shrinks meanwhile is short, and nothing else.
+ *
+ * Runs in signal handlers, so: no malloc, no lock.
+ */
+#include "pager/file.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/range.h"
+#include "base/slab.h"
+#include "pager/pager.h"
+#include "store/channel.h"
+#include "store/store.h"
+
+#define PIECE_BYTES ((size_t)128 << 10)
+#define PIECES_MAX  16
+
+struct file_pager {
+    struct uf_store *store;
+    uint64_t offset; /* of the pager's offset 0 in the store */
+};
+
+static struct slab_cache file_pagers =
+    SLAB_CACHE("file pager", sizeof(struct file_pager));
+
+/* Bytes from the start of the buffer that are there; *ret_err as store_io's. */
+static size_t read_at_once(struct uf_store *store, const struct uf_fill *want,
+                           uint64_t offset, int *ret_err)
+{
+    struct store_io io = {
+        .offset = offset, .buffer = want->buffer, .len_bytes = want->len_bytes};
+
+    store_run(store, &io);
+    *ret_err = io.err;
+    return io.done_bytes;
+}
+
+static unsigned cut(const struct uf_fill *want, uint64_t offset,
+                    struct store_io *pieces)
+{
+    size_t piece = PIECE_BYTES;
+    unsigned n = 0;
+
+    while (want->len_bytes > piece * PIECES_MAX)
+        piece *= 2;
+    for (size_t at = 0; at < want->len_bytes; at += piece) {
+        size_t left = want->len_bytes - at;
+
+        pieces[n++] =
+            (struct store_io){.offset = offset + at,
+                              .buffer = (char *)want->buffer + at,
+                              .len_bytes = left < piece ? left : piece};
+    }
+    return n;
+}
+
+static size_t read_in_pieces(struct store_channel *channel,
+                             const struct uf_fill *want, uint64_t offset,
+                             int *ret_err)
+{
+    struct store_io pieces[PIECES_MAX], *done[PIECES_MAX];
+    unsigned n = cut(want, offset, pieces);
+    size_t good = 0;
+
+    store_submit(channel, pieces, n);
+    for (unsigned reaped = 0; reaped < n;)
+        reaped += store_reap(channel, done, n, n - reaped);
+    *ret_err = 0;
+    for (unsigned i = 0; i < n; i++) {
+        good += pieces[i].done_bytes;
+        if (pieces[i].done_bytes < pieces[i].len_bytes) {
+            *ret_err = pieces[i].err;
+            break;
+        }
+    }
+    return good;
+}
+
+static size_t read_window(struct uf_store *store, const struct uf_fill *want,
+                          uint64_t offset, int *ret_err)
+{
+    struct store_channel *channel =
+        want->len_bytes > PIECE_BYTES ? store_channel_take(store) : NULL;
+    size_t good;
+
+    if (!channel)
+        return read_at_once(store, want, offset, ret_err);
+    good = read_in_pieces(channel, want, offset, ret_err);
+    store_channel_give_back(channel);
+    return good;
+}
+
+static ssize_t fill(void *context, const struct uf_fill *want)
+{
+    const struct file_pager *file = context;
+    uint64_t offset, end;
+    size_t good, whole;
+    int err;
+
+    if (__builtin_add_overflow(file->offset, want->offset, &offset) ||
+        __builtin_add_overflow(offset, want->len_bytes, &end) ||
+        end > INT64_MAX)
+        return -ENXIO;
+    good = read_window(file->store, want, offset, &err);
+    if (err || good == want->len_bytes) {
+        whole = align_down(good, want->page_bytes);
+    } else {
+        whole = align_up(good, want->page_bytes);
+        memset((char *)want->buffer + good, 0, whole - good);
+        err = -ENXIO;
+    }
+    return whole > 0 ? (ssize_t)whole : err;
+}
+
+static void release(void *context)
+{
+    struct file_pager *file = context;
+
+    store_unref(file->store);
+    slab_free(&file_pagers, file);
+}
+
+int pager_file_create(struct uf_store *store, uint64_t offset,
+                      struct uf_pager **ret_pager)
+{
+    struct uf_pager_ops ops = {
+        .size = sizeof(ops),
+        .name = "store",
+        .flags = store_runs_in_signals(store) ? UF_PAGER_SIGNAL_SAFE : 0,
+        .fill = fill,
+        .release = release,
+    };
+    struct file_pager *file = slab_alloc(&file_pagers);
+    int err = -ENOMEM;
+
+    if (file) {
+        file->store = store_ref(store);
+        file->offset = offset;
+        err = pager_create(&ops, file, ret_pager);
+        if (err)
+            release(file);
+    }
+    return err;
+}

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT */
+/* See store.h. */
+#include "store/store.h"
+
+#include <errno.h>
+
+#include "base/check.h"
+#include "base/slab.h"
+#include "store/channel.h"
+
+static struct slab_cache stores = SLAB_CACHE("store", sizeof(struct uf_store));
+
+struct uf_store *store_alloc(const struct store_ops *ops,
+                             enum uf_store_kind kind)
+{
+    struct uf_store *store = slab_alloc(&stores);
+
+    if (store) {
+        store->ops = ops;
+        store->kind = kind;
+        atomic_init(&store->refs, 1);
+    }
+    return store;
+}
+
+struct uf_store *store_ref(struct uf_store *store)
+{
+    if (store)
+        atomic_fetch_add_explicit(&store->refs, 1, memory_order_relaxed);
+    return store;
+}
+
+void store_unref(struct uf_store *store)
+{
+    unsigned long before;
+
+    if (!store)
+        return;
+    before = atomic_fetch_sub_explicit(&store->refs, 1, memory_order_acq_rel);
+    CHECK(before > 0);
+    if (before > 1)
+        return;
+    channels_close(store);
+    store->ops->close(store);
+    slab_free(&stores, store);
+}
+
+bool store_io_account(struct store_io *io, ssize_t answer)
+{
+    if (answer == -EINTR)
+        return false;
+    if (answer == -EINVAL && io->direct) {
+        io->not_direct = true;
+        return false;
+    }
+    if (answer < 0) {
+        io->err = (int)answer;
+        return true;
+    }
+    if (answer == 0) {
+        io->err = io->write ? -EIO : 0;
+        return true;
+    }
+    io->done_bytes += (size_t)answer;
+    return io->done_bytes == io->len_bytes;
+}
+
+void store_run(struct uf_store *store, struct store_io *io)
+{
+    if (io->write && !store->writable) {
+        io->err = -EBADF;
+        return;
+    }
+    while (io->done_bytes < io->len_bytes)
+        if (store_io_account(io, store->ops->step(store, io)))
+            return;
+}
+
+bool store_runs_in_signals(const struct uf_store *store)
+{
+    return store->kind != UF_STORE_KIND_CALLER;
+}
