@@ -32,6 +32,9 @@ enum exit_status {
 /* What this kernel and this process may use, and what would allow the rest. */
 int cmd_probe(int argc, char **argv);
 
+/* What is in images of spaces, whether they are whole, how they differ. */
+int cmd_image(int argc, char **argv);
+
 /* Runs an unmodified program with its heap in a space. */
 int cmd_run(int argc, char **argv);
 

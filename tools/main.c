@@ -5,6 +5,7 @@
  *
  *     ufault run [options] -- PROGRAM [ARGS]
  *     ufault probe [options]
+ *     ufault image info|verify|diff|flatten FILE...
  *
  * Exit codes: commands.h.
  */
@@ -23,6 +24,7 @@ struct command {
 static const struct command commands[] = {
     {"run", cmd_run, "run a program with its heap served by ufault"},
     {"probe", cmd_probe, "say what this kernel and this process may use"},
+    {"image", cmd_image, "look at images of spaces"},
 };
 
 #define NCOMMANDS (sizeof(commands) / sizeof(commands[0]))

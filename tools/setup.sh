@@ -11,7 +11,8 @@
 # printed, and the script ends with 1.
 
 build_packages=(cmake ninja-build pkg-config gcc libc6-dev liburing-dev
-                libseccomp-dev libcmocka-dev)
+                libseccomp-dev libcmocka-dev
+                libzstd-dev liblz4-dev libxxhash-dev)
 
 # What the demos run under `ufault run`.
 demo_packages=(perl gawk python3 bash coreutils procps liblz4-dev

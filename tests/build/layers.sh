@@ -18,9 +18,10 @@ declare -A allowed=(
     [mm]="pager host trace base ufault"
     [fault]="mm pager host trace base ufault"
     [snapshot]="fault mm pager host trace base ufault"
+    [image]="fault mm pager store host trace base ufault"
     [run]="fault mm pager store host trace base ufault"
     [posix]="fault mm pager store host trace base ufault"
-    [top]="posix run snapshot fault mm pager store host trace base ufault"
+    [top]="posix run image snapshot fault mm pager store host trace base ufault"
     [demo]="ufault"
 )
 

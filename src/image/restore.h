@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+/* restore: an image as a space. */
+#ifndef UF_IMAGE_RESTORE_H
+#define UF_IMAGE_RESTORE_H
+
+#include "image/reader.h"
+
+struct uf_space;
+struct uf_space_opts;
+struct uf_pager;
+
+/* As uf_space_from_image. */
+int image_restore(struct uf_image *image, const struct uf_space_opts *opts,
+                  struct uf_space **ret_space);
+
+/*
+ * A pager of pages [page, page + npages): offset 0 is the first, behind the last
+ * come zeros. Holds a reference on the image. 0 or -ENOMEM.
+ */
+int image_pager(struct uf_image *image, uint64_t page, uint64_t npages,
+                struct uf_pager **ret_pager);
+
+#endif
