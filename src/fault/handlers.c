@@ -200,6 +200,20 @@ void engine_leave_user_code(bool entered)
 static const int instruction_signals[] = {SIGBUS, SIGSEGV, SIGILL,
                                           SIGFPE, SIGTRAP, SIGSYS};
 
+/* Not for a moment is one of the process's signals the new thread's; where libc
+ * has no such attribute, it is until handler_main. */
+static void block_in_thread(pthread_attr_t *attr)
+{
+#if defined(__GLIBC__) && __GLIBC_PREREQ(2, 32)
+    sigset_t all;
+
+    sigfillset(&all);
+    pthread_attr_setsigmask_np(attr, &all);
+#else
+    (void)attr;
+#endif
+}
+
 /*
  * Starts the thread with signals blocked, so that none of the program's
  * handlers runs on it. Those that an instruction raises it blocks itself:
@@ -219,6 +233,7 @@ static int start_thread(struct handler *handler)
         sigdelset(&set, instruction_signals[i]);
     pthread_attr_init(&attr);
     set_stack(&attr);
+    block_in_thread(&attr);
     pthread_sigmask(SIG_BLOCK, &set, &before);
     err = pthread_create(&handler->thread, &attr, handler_main, handler);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
