@@ -3,10 +3,11 @@
 #include "fault/dirty.h"
 
 #include <errno.h>
+#include <unistd.h>
 
 #include "fault/engine.h"
 #include "fault/fault.h"
-#include "host/written.h"
+#include "host/scan.h"
 
 /* Ranges of one call, in the making. */
 struct collection {
@@ -64,11 +65,12 @@ static int arm_locked(struct uf_space *space,
         if (v->flags & VMA_HOST)
             continue;
         if (is_async(space))
-            err = written_take(space->written, vma_range(v), found, space);
+            err = scan_pages(space->written - 1, SCAN_WRITTEN, vma_range(v),
+                             found, space);
         else if (found == ignore)
             err = protect(space, vma_range(v));
     }
-    return err;
+    return err ? -EIO : 0;
 }
 
 /* ---- Starting and ending ------------------------------------------------ */
@@ -98,12 +100,29 @@ static int register_tracked(struct uf_space *space)
     return err == 0 || err == -ENOMEM ? err : -EOPNOTSUPP;
 }
 
+static void close_record(struct uf_space *space)
+{
+    if (space->written)
+        close(space->written - 1);
+    space->written = 0;
+}
+
 static void end_locked(struct uf_space *space)
 {
     resident_destroy(&space->changed);
-    written_close(space->written);
-    space->written = NULL;
+    close_record(space);
     space->changed_from = 0;
+}
+
+/* The kernel's record. 0 or -errno, as uf_dirty_start documents. */
+static int open_record(struct uf_space *space)
+{
+    int fd = scan_open();
+
+    if (fd < 0)
+        return fd == -ENOMEM || fd == -EMFILE ? fd : -EOPNOTSUPP;
+    space->written = fd + 1;
+    return 0;
 }
 
 static int begin_locked(struct uf_space *space)
@@ -112,17 +131,12 @@ static int begin_locked(struct uf_space *space)
 
     if (!err)
         err = register_tracked(space);
-    if (!err && is_async(space)) {
-        err = written_open(&space->written);
-        if (err && err != -ENOMEM && err != -EMFILE)
-            err = -EOPNOTSUPP;
-    }
+    if (!err && is_async(space))
+        err = open_record(space);
     if (!err)
         err = resident_init(&space->changed, space->region.range);
     if (err)
-        written_close(space->written);
-    if (err)
-        space->written = NULL;
+        close_record(space);
     return err;
 }
 

@@ -168,26 +168,12 @@ static int put_contents(struct saving *s, const struct vma *v, bool zeros)
     return err ? err : err_back;
 }
 
+/* Not what the kernel serves, which comes back as memory, nor locks. */
 static uint32_t saved_flags(const struct vma *v)
 {
-    static const uint32_t names[][2] = {
-        {VMA_GROWSDOWN, UF_VMA_GROWSDOWN},
-        {VMA_NORESERVE, UF_VMA_NORESERVE},
-        {VMA_DONTCOPY, UF_VMA_DONTFORK},
-        {VMA_WIPEONFORK, UF_VMA_WIPEONFORK},
-        {VMA_DONTDUMP, UF_VMA_DONTDUMP},
-        {VMA_HUGEPAGE, UF_VMA_HUGEPAGE},
-        {VMA_NOHUGEPAGE, UF_VMA_NOHUGEPAGE},
-        {VMA_MERGEABLE, UF_VMA_MERGEABLE},
-        {VMA_SEQ_READ, UF_VMA_SEQUENTIAL},
-        {VMA_RAND_READ, UF_VMA_RANDOM},
-    };
-    uint32_t flags = 0;
-
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-        if (v->flags & names[i][0])
-            flags |= names[i][1];
-    return flags;
+    return show_flags(v->flags) &
+           ~(uint32_t)(UF_VMA_KERNEL | UF_VMA_SHARED | UF_VMA_LOCKED |
+                       UF_VMA_LOCKONFAULT);
 }
 
 static bool has_guards(struct uf_space *space, const struct vma *v)

@@ -19,8 +19,7 @@ static bool holds_heap(const struct uf_space *space, const struct vma *v)
     return v->start < space->brk && v->end > space->start_brk;
 }
 
-/* VMA_* as UF_VMA_*. */
-static uint32_t info_flags(const struct shown *shown)
+uint32_t show_flags(uint32_t vma_flags)
 {
     static const uint32_t names[][2] = {
         {VMA_LOCKED, UF_VMA_LOCKED},
@@ -38,10 +37,10 @@ static uint32_t info_flags(const struct shown *shown)
         {VMA_SEQ_READ, UF_VMA_SEQUENTIAL},
         {VMA_RAND_READ, UF_VMA_RANDOM},
     };
-    uint32_t flags = shown->heap ? UF_VMA_HEAP : 0;
+    uint32_t flags = 0;
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-        if (shown->vma.flags & names[i][0])
+        if (vma_flags & names[i][0])
             flags |= names[i][1];
     return flags;
 }
@@ -86,7 +85,8 @@ int space_walk(struct uf_space *space,
             .start = v->start,
             .end = v->end,
             .prot = vma_prot(v),
-            .flags = info_flags(&shown),
+            .flags =
+                (show_flags(shown.vma.flags) | (shown.heap ? UF_VMA_HEAP : 0)),
             .offset = v->offset,
             .pager = v->pager->name,
         };

@@ -22,6 +22,9 @@ struct shown {
     bool heap;      /* overlaps [start_brk, brk) */
 };
 
+/* VMA_* as UF_VMA_*. */
+uint32_t show_flags(uint32_t vma_flags);
+
 /* The first VMA that ends above addr; false: none. show_done lets go of it. */
 bool show_next(struct uf_space *space, uintptr_t addr, struct shown *ret);
 void show_done(struct shown *shown);

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* See space.h: making, checking and unmaking a space. */
-#include "host/written.h"
 #include "mm/space.h"
 
 #include <errno.h>
@@ -250,7 +249,8 @@ void space_destroy(struct uf_space *space)
         resident_destroy(&space->guards);
     if (space->changed.words)
         resident_destroy(&space->changed);
-    written_close(space->written);
+    if (space->written)
+        close(space->written - 1);
     if (space->refused.words)
         resident_destroy(&space->refused);
     slab_free(&counter_blocks, space->own_counters);

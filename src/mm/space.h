@@ -63,7 +63,6 @@ struct vm_pages {
 struct background;
 struct stream_slot;
 struct uf_template;
-struct written;
 
 struct uf_space {
     _Atomic uint32_t magic;
@@ -107,8 +106,8 @@ struct uf_space {
      * is known (fault/dirty.h); no words if it is off. Set under the shared
      * lock. */
     struct resident changed;
-    struct written *written; /* the kernel's record, where it keeps one */
-    uintptr_t changed_from;  /* what is below was collected; 0: all was */
+    int written; /* 1 + a pagemap of scan.h, where the kernel keeps a record */
+    uintptr_t changed_from; /* what is below was collected; 0: all was */
     struct counters *counters;
     struct counters *own_counters; /* NULL if the caller supplied them */
     struct thread_table threads;

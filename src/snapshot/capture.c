@@ -17,7 +17,8 @@
 struct source {
     struct range part;
     uint32_t flags; /* VMA_* */
-    bool sparse;    /* what is not resident is zeros */
+    int prot;
+    bool sparse; /* what is not resident is zeros */
 };
 
 /* The first mapping that ends above addr. */
@@ -34,17 +35,11 @@ static bool next_source(struct uf_space *space, uintptr_t addr,
         *ret = (struct source){
             .part = vma_range(v),
             .flags = v->flags,
+            .prot = vma_prot(v),
             .sparse = !(v->flags & VMA_HOST) && v->pager->is_zero,
         };
     rwlock_release(&space->map_lock);
     return v != NULL;
-}
-
-static int vma_protection(uint32_t flags)
-{
-    return ((flags & VMA_READ) ? PROT_READ : 0) |
-           ((flags & VMA_WRITE) ? PROT_WRITE : 0) |
-           ((flags & VMA_EXEC) ? PROT_EXEC : 0);
 }
 
 /* Makes room for one more. 0 or -ENOMEM. */
@@ -145,7 +140,7 @@ static int copy_source(struct uf_template *t, struct uf_space *space,
 static int capture_source(struct uf_template *t, struct uf_space *space,
                           const struct source *s, char *bounce)
 {
-    int prot = vma_protection(s->flags), err = 0, undone;
+    int prot = s->prot, err = 0, undone;
     bool hidden = !(prot & PROT_READ);
 
     if (hidden)
@@ -170,7 +165,7 @@ static int capture_maps(struct uf_template *t, struct uf_space *space)
 
         if (s.flags & (VMA_SHARED | VMA_GROWSDOWN))
             return -EOPNOTSUPP;
-        err = add_map(t, part, vma_protection(s.flags));
+        err = add_map(t, part, s.prot);
         at = s.part.end;
     }
     if (t->nmaps > 0)

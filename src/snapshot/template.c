@@ -10,7 +10,7 @@
 
 #include "base/slab.h"
 #include "base/sys.h"
-#include "host/copied.h"
+#include "host/scan.h"
 #include "mm/map.h"
 #include "ufault/mman.h"
 #include "ufault/ufault.h"
@@ -191,8 +191,9 @@ static int undo_pages(struct uf_space *space, int pagemap)
                              base + t->maps[i].part.end};
         struct undo undo = {space, &t->maps[i]};
 
-        err =
-            pagemap < 0 ? -ENOTTY : copied_find(pagemap, part, undo_run, &undo);
+        err = pagemap < 0
+                  ? -ENOTTY
+                  : scan_pages(pagemap, SCAN_COPIED, part, undo_run, &undo);
         if (err) {
             map_note_changed(space, part);
             err = region_drop(&space->region, part);
@@ -242,7 +243,7 @@ int template_reset(struct uf_space *space)
 
     if (!is_as_before(space))
         return lay_out_again(space);
-    pagemap = copied_open();
+    pagemap = scan_open();
     rwlock_take_read(&space->map_lock);
     err = undo_pages(space, pagemap);
     rwlock_release(&space->map_lock);

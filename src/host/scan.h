@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * scan: what was written, or copied, as the kernel's page tables have it
+ * (PAGEMAP_SCAN, Linux 6.7).
+ */
+#ifndef UF_HOST_SCAN_H
+#define UF_HOST_SCAN_H
+
+#include "base/range.h"
+
+enum scan_kind {
+    /* Memory registered with WP_ASYNC: pages written since they were last
+     * protected, but for the shared page of zeros. They are protected again:
+     * finding and protecting is one step. */
+    SCAN_WRITTEN,
+    /* A private mapping of a file: pages that are the process's own. */
+    SCAN_COPIED
+};
+
+/* An open /proc/self/pagemap, for this process alone, or the -errno of open(2). */
+int scan_open(void);
+
+/* Hands every run of such pages of [part) to `found`; what is swapped out counts
+ * as there. 0, -ENOTTY (before 6.7) or -EIO. */
+int scan_pages(int pagemap, enum scan_kind kind, struct range part,
+               void (*found)(void *arg, struct range part), void *arg);
+
+#endif
