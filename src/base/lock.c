@@ -24,6 +24,11 @@ int lock_none_held(void)
 {
     return held_ranks == 0;
 }
+
+int lock_none_held_after(enum lock_rank rank)
+{
+    return held_ranks >> rank <= 1;
+}
 #else
 static void rank_enter(enum lock_rank rank)
 {
@@ -37,6 +42,12 @@ static void rank_leave(enum lock_rank rank)
 
 int lock_none_held(void)
 {
+    return 1;
+}
+
+int lock_none_held_after(enum lock_rank rank)
+{
+    (void)rank;
     return 1;
 }
 #endif

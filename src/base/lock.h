@@ -87,7 +87,9 @@ void rwlock_fork_release(struct rwlock *lock);
 void lock_fork_child(struct lock *lock);
 void rwlock_fork_child(struct rwlock *lock);
 
-/* True if this thread holds no lock; always true below CHECK_LEVEL 2. */
+/* True if this thread holds no lock, or none after `rank`; always true below
+ * CHECK_LEVEL 2. */
 int lock_none_held(void);
+int lock_none_held_after(enum lock_rank rank);
 
 #endif

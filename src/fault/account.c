@@ -78,6 +78,8 @@ void fault_receive(struct uf_space *space, struct fault *fault)
 {
     struct counters *c = space->counters;
 
+    if (fault->serial)
+        return;
     tell_background(space->engine);
     fault->serial = space->serial;
     COUNT(c, faults);

@@ -6,6 +6,7 @@
 #include "fault/install.h"
 
 #define SELF_TOUCH_RETRY_NS 100000u
+#define NO_PAGE             UINTPTR_MAX
 
 /* A fault that cannot be kept for later: its thread is woken and comes back. */
 static void send_back(struct channel *channel, struct uf_space *space,
@@ -44,20 +45,34 @@ static void put_off(struct channel *channel, struct uf_space *space,
         send_back(channel, space, fault);
 }
 
-/* The same thread at the same page that "was there" a moment ago. */
+static bool is_open(const struct batch *batch, int i)
+{
+    return batch->fate[i] == TO_SERVE || batch->fate[i] == TO_WAIT;
+}
+
+static uintptr_t *present_slot(struct handler *handler, uintptr_t page)
+{
+    return &handler->present[page / page_size() % HANDLER_PRESENT];
+}
+
+/* A fault at a page that "was there" a moment ago. */
 static bool comes_back(struct handler *handler, const struct fault *fault)
 {
-    return handler->last_present_addr == fault->addr &&
-           handler->last_present_tid == fault->tid && fault->tid != 0;
+    uintptr_t page = align_down(fault->addr, page_size());
+
+    return *present_slot(handler, page) == page;
 }
 
 static void note_present(struct handler *handler, const struct fault *fault,
                          enum uf_outcome outcome)
 {
-    bool present = outcome == UF_OUTCOME_PRESENT;
+    uintptr_t page = align_down(fault->addr, page_size());
+    uintptr_t *slot = present_slot(handler, page);
 
-    handler->last_present_addr = present ? fault->addr : 0;
-    handler->last_present_tid = present ? fault->tid : 0;
+    if (outcome == UF_OUTCOME_PRESENT)
+        *slot = page;
+    else if (*slot == page)
+        *slot = 0;
 }
 
 /* A fault that was put off, whose space has been destroyed since; this one only
@@ -90,14 +105,13 @@ static bool fold(struct uf_space *space, struct batch *batch, int from,
     for (int i = from; i < batch->count; i++) {
         struct fault *fault = &batch->faults[i];
 
-        if (batch->fate[i] != TO_SERVE || (fault->flags & FAULT_PROTECTED) ||
+        if (!is_open(batch, i) || (fault->flags & FAULT_PROTECTED) ||
             !range_contains(answered, fault->addr))
             continue;
         batch->fate[i] = DEALT_WITH;
         if (is_orphan(space, fault))
             continue;
-        if (!batch->deferred)
-            fault_receive(space, fault);
+        fault_receive(space, fault);
         batch->results[i] = (struct fault_result){.outcome = UF_OUTCOME_FOLDED};
         fault_count(space, fault, &batch->results[i]);
         batch->fate[i] = FOLDED;
@@ -119,8 +133,8 @@ static void trace_folded(struct uf_space *space, struct batch *batch, int from)
 
 /* One fault to its end, or to the queue. `batch`: the faults from `next` on may
  * be folded into it; NULL: it came alone. Everything is counted before anybody
- * wakes, and told to hooks after. */
-static void serve_here(struct handler *handler, struct uf_space *space,
+ * wakes, and told to hooks after. False: not at once, as was asked for. */
+static bool serve_here(struct handler *handler, struct uf_space *space,
                        struct fault *fault, struct batch *batch, int next)
 {
     struct fault_result result;
@@ -129,9 +143,13 @@ static void serve_here(struct handler *handler, struct uf_space *space,
     if (fault->attempts == 0 && comes_back(handler, fault))
         fault->attempts = 1;
     result = fault_resolve(space, &handler->server, fault);
+    if (result.waits) {
+        fault->window = result.window;
+        return false;
+    }
     if (result.outcome == UF_OUTCOME_DEFERRED) {
         put_off(handler->channel, space, fault, result.retry_ns);
-        return;
+        return true;
     }
     note_present(handler, fault, result.outcome);
     fault_count(space, fault, &result);
@@ -142,6 +160,7 @@ static void serve_here(struct handler *handler, struct uf_space *space,
     fault_trace(space, fault, &result);
     if (folded)
         trace_folded(space, batch, next);
+    return true;
 }
 
 /* Foreign code is over; serves what waited for it to be. */
@@ -174,7 +193,7 @@ static void hand_on(struct channel *channel, struct batch *batch, int next,
         struct fault *fault = &batch->faults[i];
         struct uf_space *space;
 
-        if (batch->fate[i] != TO_SERVE || (fault->flags & FAULT_PROTECTED) ||
+        if (!is_open(batch, i) || (fault->flags & FAULT_PROTECTED) ||
             align_down(fault->addr, page_size()) == page)
             continue;
         space = pin_space_of(channel->engine, fault);
@@ -182,8 +201,7 @@ static void hand_on(struct channel *channel, struct batch *batch, int next,
             continue;
         batch->fate[i] = DEALT_WITH;
         any = true;
-        if (!batch->deferred)
-            fault_receive(space, fault);
+        fault_receive(space, fault);
         if (!deferred_put(&channel->deferred, fault, fault->received_ns))
             send_back(channel, space, fault);
         space_unpin(space);
@@ -234,43 +252,77 @@ static void answer_self_touch(struct handler *handler, struct handler *toucher,
     install_wake(space->region.uffd, page);
 }
 
-static void serve(struct handler *handler, struct uf_space *space,
-                  struct batch *batch, int i)
+/* Without foreign code and without sleep. False: it cannot be served so. */
+static bool serve_at_once(struct handler *handler, struct uf_space *space,
+                          struct batch *batch, int i)
 {
     struct fault *fault = &batch->faults[i];
     struct handler *toucher = engine_find_handler(fault->tid);
+    bool served;
 
     if (fault->flags & FAULT_PROTECTED) {
         dirty_note(space, fault->addr);
-        return;
+        return true;
     }
-    if (!batch->deferred)
-        fault_receive(space, fault);
-    if (toucher)
+    fault_receive(space, fault);
+    if (toucher) {
         answer_self_touch(handler, toucher, space, fault);
-    else if (fault_runs_user_code(space))
-        serve_with_user_code(handler, space, fault, batch, i + 1);
-    else
-        serve_here(handler, space, fault, batch, i + 1);
+        return true;
+    }
+    if (fault_calls_hooks(space))
+        return false;
+    handler->server.at_once = true;
+    served = serve_here(handler, space, fault, batch, i + 1);
+    handler->server.at_once = false;
+    return served;
+}
+
+/* Each of those whose fate is `fate`; what is not served at once is to wait, or
+ * does so here, if it `may_wait`. */
+static bool serve_each(struct handler *handler, struct batch *batch,
+                       bool may_wait)
+{
+    bool all = true;
+
+    for (int i = 0; i < batch->count; i++) {
+        struct fault *fault = &batch->faults[i];
+        uintptr_t page = align_down(fault->addr, page_size());
+        struct uf_space *space;
+
+        if (!is_open(batch, i) || (batch->fate[i] == TO_WAIT && !may_wait))
+            continue;
+        space = pin_space_of(handler->engine, fault);
+        if (!space) {
+            /* Destroyed since: who waited looks again, and gets SIGSEGV. */
+            batch->fate[i] = DEALT_WITH;
+            install_wake(&handler->channel->uffd,
+                         (struct range){page, page + page_size()});
+            continue;
+        }
+        if (batch->fate[i] == TO_SERVE)
+            batch->fate[i] =
+                serve_at_once(handler, space, batch, i) ? DEALT_WITH : TO_WAIT;
+        if (batch->fate[i] == TO_WAIT && may_wait) {
+            batch->fate[i] = DEALT_WITH;
+            serve_with_user_code(handler, space, fault, batch, i + 1);
+        }
+        all = all && !is_open(batch, i);
+        space_unpin(space);
+    }
+    return all;
+}
+
+bool batch_serve_at_once(struct handler *handler, struct batch *batch)
+{
+    return serve_each(handler, batch, false);
 }
 
 void batch_serve(struct handler *handler, struct batch *batch)
 {
-    for (int i = 0; i < batch->count; i++) {
-        uintptr_t addr = batch->faults[i].addr;
-        uintptr_t page = align_down(addr, page_size());
-        struct uf_space *space;
+    serve_each(handler, batch, true);
+}
 
-        if (batch->fate[i] != TO_SERVE)
-            continue;
-        space = pin_space_of(handler->engine, &batch->faults[i]);
-        if (space) {
-            serve(handler, space, batch, i);
-            space_unpin(space);
-        } else {
-            /* Destroyed since: who waited looks again, and gets SIGSEGV. */
-            install_wake(&handler->channel->uffd,
-                         (struct range){page, page + page_size()});
-        }
-    }
+void batch_hand_on(struct handler *handler, struct batch *batch)
+{
+    hand_on(handler->channel, batch, 0, NO_PAGE);
 }

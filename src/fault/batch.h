@@ -13,7 +13,8 @@
 
 enum fate {
     TO_SERVE,
-    FOLDED, /* counted, and not told to the trace hook yet */
+    TO_WAIT, /* to be served, and not at once */
+    FOLDED,  /* counted, and not told to the trace hook yet */
     DEALT_WITH
 };
 
@@ -23,11 +24,18 @@ struct batch {
     unsigned char fate[ENGINE_BATCH];          /* enum fate */
     struct fault_result results[ENGINE_BATCH]; /* of folded faults */
     int count;
-    bool deferred; /* they come from the queue and are counted already */
+    bool deferred; /* they come from the queue */
 };
+
+/* Serves what needs no foreign code and no sleep. False if something is left.
+ * The reader token may be held. */
+bool batch_serve_at_once(struct handler *handler, struct batch *batch);
 
 /* Serves every fault of the batch to its end, or to the queue. Requires: no
  * lock held, the reader token included. */
 void batch_serve(struct handler *handler, struct batch *batch);
+
+/* Puts the rest of the batch into the queue, for any handler to take at once. */
+void batch_hand_on(struct handler *handler, struct batch *batch);
 
 #endif

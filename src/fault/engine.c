@@ -361,19 +361,27 @@ static void remove_locked(struct uf_engine *engine, struct uf_space *space)
 /* Ever made; a space's number tells it from a later one at its address. */
 static _Atomic uint64_t attachments;
 
+/* Buffers, and a handler that is not inside the pager. */
+static int ready_for_pagers(struct uf_engine *engine)
+{
+    int err = engine_give_buffers(engine);
+
+    if (!err)
+        err = engine_make_spare_buffers(engine);
+    if (!err)
+        err = engine_start_handlers(engine, 2);
+    return err;
+}
+
 int engine_ready_for_pager(struct uf_space *space, struct uf_pager *pager)
 {
     int err = 0;
 
-    if (pager == pager_zero() || atomic_load(&space->has_pagers))
+    if (pager == pager_zero())
         return 0;
-    if (space->engine)
-        err = engine_give_buffers(space->engine);
-    if (!err && space->engine)
-        err = engine_make_spare_buffers(space->engine);
-    if (!err && space->engine)
-        err = engine_start_handlers(space->engine, 2);
-    if (!err && space->engine)
+    if (space->engine && !atomic_load(&space->has_pagers))
+        err = ready_for_pagers(space->engine);
+    if (!err && space->engine && !pager->fill_at_once)
         near_retire(space->engine);
     if (!err)
         atomic_store(&space->has_pagers, true);
@@ -407,17 +415,18 @@ void engine_return_descriptor(struct uf_space *space)
 
 int engine_attach(struct uf_engine *engine, struct uf_space *space)
 {
+    const struct uf_pager *pager = space->heap_pager;
+    bool pages = pager != pager_zero();
     int err = 0;
 
-    if (space->heap_pager != pager_zero())
-        err = engine_give_buffers(engine);
-    if (!err && space->heap_pager != pager_zero())
-        err = engine_make_spare_buffers(engine);
-    if (!err && fault_runs_user_code(space))
+    if (pages)
+        err = ready_for_pagers(engine);
+    else if (fault_calls_hooks(space))
         err = engine_start_handlers(engine, 2);
     if (err)
         return err;
-    if (fault_runs_user_code(space))
+    /* It would hand every fault on. */
+    if (fault_calls_hooks(space) || (pages && !pager->fill_at_once))
         near_retire(engine);
     if (engine->signals && !space->refused.words)
         err = resident_init(&space->refused, space->resident.range);

@@ -40,6 +40,7 @@
 
 #define ENGINE_MAGIC         0x7566656eu /* "ufen" */
 #define ENGINE_HANDLERS_MAX  64
+#define HANDLER_PRESENT      16
 #define ENGINE_BATCH         64
 #define ENGINE_FEW_SPACES    8
 #define ENGINE_SPARE_BUFFERS 4
@@ -59,10 +60,9 @@ struct handler {
     struct batch *batch;           /* what it serves; batch.h */
     struct near *near;             /* it is the near handler; else NULL */
     struct background *background; /* it is background's; else NULL */
-    /* The last fault that found its page there: the same one again means that
-     * waking alone does not help. */
-    uintptr_t last_present_addr;
-    pid_t last_present_tid;
+    /* Pages of late faults that were found to be there, by their number: one
+     * more fault means that waking alone does not help. */
+    uintptr_t present[HANDLER_PRESENT];
     struct handler *next_by_tid;
 };
 

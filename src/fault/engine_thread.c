@@ -133,7 +133,9 @@ static void take_turn_near(struct handler *handler)
     if (near_begin(handler->near))
         engine_nudge_reader(channel); /* it is to look after us */
     read_faults(channel, handler->batch);
-    batch_serve(handler, handler->batch);
+    /* It is on duty: what may sleep is for the others. */
+    batch_serve_at_once(handler, handler->batch);
+    batch_hand_on(handler, handler->batch);
     if (handler->batch->count > 0)
         near_follow(handler->near, handler->batch->faults[0].tid,
                     handler->batch->faults[0].received_ns);
@@ -186,19 +188,33 @@ static void collect(struct channel *channel, struct batch *batch)
         give_up(channel, ready);
 }
 
+/* Keeps the token as long as it can serve at once what it takes, since handing
+ * it on costs a thread switch; but not where the caller wants several that
+ * serve. */
 static void take_turn(struct handler *handler)
 {
     struct uf_engine *engine = handler->engine;
     struct channel *channel = handler->channel;
+    struct batch *batch = handler->batch;
+    bool is_alone = engine->opts.nhandlers <= 1;
+    bool all_served;
 
     lock_take(&channel->reader);
-    if (!atomic_load(&engine->stopping) && !atomic_load(&engine->broken))
-        collect(channel, handler->batch);
+    do {
+        batch->count = 0;
+        all_served = false;
+        if (atomic_load(&engine->stopping) || atomic_load(&engine->broken))
+            break;
+        collect(channel, batch);
+        if (is_alone)
+            all_served = batch_serve_at_once(handler, batch);
+        if (batch->count > 0 && !batch->deferred &&
+            ++channel->nfar % NEAR_LOOK == 0)
+            near_look(channel, batch->faults[0].tid);
+    } while (all_served);
     lock_release(&channel->reader);
-    batch_serve(handler, handler->batch);
-    if (handler->batch->count > 0 && !handler->batch->deferred &&
-        ++channel->nfar % NEAR_LOOK == 0)
-        near_look(channel, handler->batch->faults[0].tid);
+    if (!all_served)
+        batch_serve(handler, batch);
 }
 
 void engine_read_and_serve(struct handler *handler)

@@ -45,10 +45,14 @@ void fault_server_destroy(struct fault_server *server)
     server->buffer = NULL;
 }
 
+bool fault_calls_hooks(const struct uf_space *space)
+{
+    return space->config.on_error || space->config.on_fault;
+}
+
 bool fault_runs_user_code(const struct uf_space *space)
 {
-    return space->config.on_error || space->config.on_fault ||
-           atomic_load(&space->has_pagers);
+    return fault_calls_hooks(space) || atomic_load(&space->has_pagers);
 }
 
 /* From here on pages may appear that are not counted yet. */
@@ -261,6 +265,13 @@ static struct fault_result conclude(struct uf_space *space,
     return result;
 }
 
+/* Not at once. */
+static struct fault_result waits(const struct found *found)
+{
+    return (struct fault_result){
+        .outcome = UF_OUTCOME_DEFERRED, .waits = true, .window = found->window};
+}
+
 static enum fill_verdict
 ask(struct uf_space *space, struct fault_server *server,
     const struct fault *fault, const struct found *found, struct range part,
@@ -277,8 +288,13 @@ ask(struct uf_space *space, struct fault_server *server,
     };
     uint64_t begun = fault_clock_ns();
     enum fill_verdict verdict =
-        pager_fill(found->pager, &request, ret_len, ret_err, ret_why);
+        server->at_once
+            ? pager_fill_at_once(found->pager, &request, ret_len, ret_err,
+                                 ret_why)
+            : pager_fill(found->pager, &request, ret_len, ret_err, ret_why);
 
+    if (server->at_once && verdict == FILL_AGAIN)
+        return verdict;
     COUNT(space->counters, pager_calls);
     COUNT_ADD(space->counters, pager_ns, fault_clock_ns() - begun);
     if (fault_revoke_self_touch(server->self_touch, found->pager->name)) {
@@ -361,6 +377,8 @@ static struct fault_result resolve_by_pager(struct uf_space *space,
     case FILL_OK:
         return install_filled(space, server, fault, found, filled);
     case FILL_AGAIN:
+        if (server->at_once)
+            return waits(found);
         return put_off(space, server, fault, -EAGAIN,
                        "the pager said -EAGAIN for too long");
     case FILL_FAILED:
@@ -415,7 +433,7 @@ struct fault_result fault_resolve(struct uf_space *space,
     struct fault_result result;
     struct found found;
 
-    CHECK(lock_none_held());
+    CHECK(lock_none_held_after(LOCK_RANK_READER));
     if (!lookup_begin(space, fault, &found)) {
         unsettle(space);
         rwlock_release(&space->map_lock);
@@ -449,6 +467,11 @@ struct fault_result fault_resolve(struct uf_space *space,
         unsettle(space);
         rwlock_release(&space->map_lock);
         return ended(fault, UF_OUTCOME_STALE, 0);
+    }
+    /* Nor may a foreign pager's last reference be dropped then. */
+    if (server->at_once && !found.pager->fill_at_once) {
+        rwlock_release(&space->map_lock);
+        return waits(&found);
     }
     pager_ref(found.pager);
     rwlock_release(&space->map_lock);

@@ -43,6 +43,7 @@ struct fault {
     uint64_t deferred_ns; /* when first put off; 0: never */
     uint64_t serial;      /* of the space that counted it; 0: none yet */
     uint32_t attempts;
+    struct range window; /* chosen at an earlier try; empty: none was */
     /* Not 0: nobody waits for it. At most so many pages, from addr on; what
      * cannot be had is not refused. */
     uint32_t piece;
@@ -71,6 +72,7 @@ struct fault_server {
     uint64_t defer_limit_ns;
     struct self_touch *self_touch; /* NULL: not a handler thread */
     bool in_signal; /* pagers that may not run there are not asked */
+    bool at_once;   /* nothing that may sleep: deferred instead, as `waits` */
 };
 
 struct fault_result {
@@ -81,6 +83,8 @@ struct fault_result {
     size_t npages;
     int err;
     uint64_t retry_ns;   /* deferred: pause before the next try */
+    bool waits;          /* deferred: not for a time; it may have to sleep, */
+    struct range window; /* for this, which is the next try's */
     uint64_t service_ns; /* set by fault_count */
 };
 
@@ -102,7 +106,7 @@ struct fault_result fault_resolve(struct uf_space *space,
                                   struct fault_server *server,
                                   const struct fault *fault);
 
-/* Counts a fault as received; once, however often it is put off. */
+/* Counts a fault as received, if it is not yet. */
 void fault_receive(struct uf_space *space, struct fault *fault);
 
 /* Counts a fault that has reached its end. */
@@ -124,8 +128,10 @@ void fault_report(const struct uf_space *space, enum uf_error_kind kind,
                   int err, const struct fault *fault, const char *pager,
                   const char *message);
 
-/* True if serving a fault of this space may run code that is not ours. */
+/* True if serving a fault of this space may run code that is not ours; or may
+ * call a hook. */
 bool fault_runs_user_code(const struct uf_space *space);
+bool fault_calls_hooks(const struct uf_space *space);
 
 /*
  * The handler thread of `touch` has touched the space: notes that and gives it

@@ -55,6 +55,11 @@ static void choose_window(struct uf_space *space, const struct fault *fault,
         ret->window = piece_of(space, fault, ret->vma);
         return;
     }
+    if (!range_is_empty(fault->window)) {
+        ret->window = resident_hole(&space->resident, fault->addr,
+                                    range_clip(fault->window, ret->vma));
+        return;
+    }
     if (policy.pages == 0) {
         window =
             window_adapt(&space->streams, &touch, ret->vma, &space->resident);

@@ -106,18 +106,22 @@ static size_t read_window(struct uf_store *store, const struct uf_fill *want,
     return good;
 }
 
-static ssize_t fill(void *context, const struct uf_fill *want)
+/* Where it lies in the store; false: where no store has bytes. */
+static bool locate(const struct file_pager *file, const struct uf_fill *want,
+                   uint64_t *ret_offset)
 {
-    const struct file_pager *file = context;
-    uint64_t offset, end;
-    size_t good, whole;
-    int err;
+    uint64_t end;
 
-    if (__builtin_add_overflow(file->offset, want->offset, &offset) ||
-        __builtin_add_overflow(offset, want->len_bytes, &end) ||
-        end > INT64_MAX)
-        return -ENXIO;
-    good = read_window(file->store, want, offset, &err);
+    return !__builtin_add_overflow(file->offset, want->offset, ret_offset) &&
+           !__builtin_add_overflow(*ret_offset, want->len_bytes, &end) &&
+           end <= INT64_MAX;
+}
+
+/* The answer of a fill whose first `good` bytes are there. */
+static ssize_t answer(const struct uf_fill *want, size_t good, int err)
+{
+    size_t whole;
+
     if (err || good == want->len_bytes) {
         whole = align_down(good, want->page_bytes);
     } else {
@@ -126,6 +130,35 @@ static ssize_t fill(void *context, const struct uf_fill *want)
         err = -ENXIO;
     }
     return whole > 0 ? (ssize_t)whole : err;
+}
+
+static ssize_t fill(void *context, const struct uf_fill *want)
+{
+    const struct file_pager *file = context;
+    uint64_t offset;
+    size_t good;
+    int err;
+
+    if (!locate(file, want, &offset))
+        return -ENXIO;
+    good = read_window(file->store, want, offset, &err);
+    return answer(want, good, err);
+}
+
+static ssize_t fill_at_once(void *context, const struct uf_fill *want)
+{
+    const struct file_pager *file = context;
+    struct store_io io = {
+        .buffer = want->buffer, .len_bytes = want->len_bytes, .at_once = true};
+
+    if (!locate(file, want, &io.offset))
+        return -ENXIO;
+    store_run(file->store, &io);
+    /* Half a window is worse than to wait for all of it: the stream that asked
+     * for it goes on behind it. */
+    if (io.err == -EAGAIN)
+        return io.err;
+    return answer(want, io.done_bytes, io.err);
 }
 
 static void release(void *context)
@@ -155,6 +188,8 @@ int pager_file_create(struct uf_store *store, uint64_t offset,
         err = pager_create(&ops, file, ret_pager);
         if (err)
             release(file);
+        else if (store_reads_at_once(store))
+            (*ret_pager)->fill_at_once = fill_at_once;
     }
     return err;
 }

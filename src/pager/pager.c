@@ -102,18 +102,19 @@ static const char *broken_promise(const struct uf_fill *request, ssize_t got)
     return NULL;
 }
 
-enum fill_verdict pager_fill(struct uf_pager *pager,
-                             const struct uf_fill *request, size_t *ret_len,
-                             int *ret_err, const char **ret_why)
+/* Has `fill` of the pager fill, and checks what it did. */
+static enum fill_verdict
+fill_checked(ssize_t (*fill)(void *context, const struct uf_fill *request),
+             void *context, const struct uf_fill *request, size_t *ret_len,
+             int *ret_err, const char **ret_why)
 {
     unsigned char *redzone =
         (unsigned char *)request->buffer + request->len_bytes;
     const char *why;
     ssize_t got;
 
-    CHECK(lock_none_held());
     memset(redzone, REDZONE_BYTE, PAGER_REDZONE);
-    got = pager->ops.fill(pager->context, request);
+    got = fill(context, request);
 
     why = redzone_is_intact(redzone) ? broken_promise(request, got)
                                      : "wrote past the end of the buffer";
@@ -129,4 +130,25 @@ enum fill_verdict pager_fill(struct uf_pager *pager,
     }
     *ret_len = (size_t)got;
     return FILL_OK;
+}
+
+enum fill_verdict pager_fill(struct uf_pager *pager,
+                             const struct uf_fill *request, size_t *ret_len,
+                             int *ret_err, const char **ret_why)
+{
+    CHECK(lock_none_held());
+    return fill_checked(pager->ops.fill, pager->context, request, ret_len,
+                        ret_err, ret_why);
+}
+
+enum fill_verdict pager_fill_at_once(struct uf_pager *pager,
+                                     const struct uf_fill *request,
+                                     size_t *ret_len, int *ret_err,
+                                     const char **ret_why)
+{
+    CHECK(lock_none_held_after(LOCK_RANK_READER));
+    if (!pager->fill_at_once)
+        return FILL_AGAIN;
+    return fill_checked(pager->fill_at_once, pager->context, request, ret_len,
+                        ret_err, ret_why);
 }

@@ -25,6 +25,10 @@ struct uf_pager {
     void *context;
     bool is_zero;   /* filled by the kernel, never through ops.fill */
     bool is_static; /* not counted */
+    /* As ops.fill, of a pager of ours that can: what is at hand. It does not
+     * sleep, nor call foreign code, nor touch a space; -EAGAIN: it would have
+     * to. NULL: there is none. */
+    ssize_t (*fill_at_once)(void *context, const struct uf_fill *fill);
     atomic_ulong refs;
     char name[PAGER_NAME_MAX];
 };
@@ -63,5 +67,12 @@ bool pager_uses_offsets(const struct uf_pager *pager);
 enum fill_verdict pager_fill(struct uf_pager *pager,
                              const struct uf_fill *request, size_t *ret_len,
                              int *ret_err, const char **ret_why);
+
+/* The same without sleeping; the reader token may be held. FILL_AGAIN: that
+ * cannot be. */
+enum fill_verdict pager_fill_at_once(struct uf_pager *pager,
+                                     const struct uf_fill *request,
+                                     size_t *ret_len, int *ret_err,
+                                     const char **ret_why);
 
 #endif

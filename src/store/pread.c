@@ -21,6 +21,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "base/range.h"
@@ -57,6 +58,17 @@ struct file_step store_file_step(const struct store_file *file,
     return step;
 }
 
+/* What of it is in the page cache, from its start. */
+static ssize_t read_cached(int fd, void *buffer, size_t len_bytes, off_t at)
+{
+    struct iovec part = {buffer, len_bytes};
+    ssize_t n = preadv2(fd, &part, 1, at, RWF_NOWAIT);
+
+    if (n < 0 && errno == EOPNOTSUPP)
+        errno = EAGAIN; /* not on this file system */
+    return n;
+}
+
 static ssize_t try_once(struct uf_store *store, struct store_io *io)
 {
     struct file_step step = store_file_step(&store->file, io);
@@ -66,8 +78,14 @@ static ssize_t try_once(struct uf_store *store, struct store_io *io)
     ssize_t n;
 
     io->direct = step.which == FILE_DIRECT;
-    n = io->write ? pwrite(fd, buffer, step.len_bytes, at)
-                  : pread(fd, buffer, step.len_bytes, at);
+    if (io->at_once && io->direct)
+        return -EAGAIN;
+    if (io->at_once)
+        n = read_cached(fd, buffer, step.len_bytes, at);
+    else if (io->write)
+        n = pwrite(fd, buffer, step.len_bytes, at);
+    else
+        n = pread(fd, buffer, step.len_bytes, at);
     return n < 0 ? -errno : n;
 }
 

@@ -80,3 +80,11 @@ bool store_runs_in_signals(const struct uf_store *store)
 {
     return store->kind != UF_STORE_KIND_CALLER;
 }
+
+/* The caller's memory may itself be paged, by whoever it is. */
+bool store_reads_at_once(const struct uf_store *store)
+{
+    if (store->kind == UF_STORE_KIND_MEMORY)
+        return store->memory.owned;
+    return store->kind != UF_STORE_KIND_CALLER;
+}

@@ -35,7 +35,8 @@ struct store_io {
     void *buffer;
     size_t len_bytes;
     bool write;
-    void *tag; /* the submitter's; not looked at */
+    bool at_once; /* a read that must not sleep: -EAGAIN instead */
+    void *tag;    /* the submitter's; not looked at */
 
     /* The answer. err 0 and fewer bytes: the end of the store is there. */
     size_t done_bytes;
@@ -120,5 +121,8 @@ void store_run(struct uf_store *store, struct store_io *io);
 
 /* True if signal handlers may read it. */
 bool store_runs_in_signals(const struct uf_store *store);
+
+/* True if requests may say at_once. */
+bool store_reads_at_once(const struct uf_store *store);
 
 #endif

@@ -12,9 +12,11 @@
 /* cmocka.h wants the four above first. */
 #include <cmocka.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -22,6 +24,7 @@
 #include "fault/engine.h"
 #include "fault/near.h"
 #include "lib/live.h"
+#include "ufault/store.h"
 
 #define NPAGES  256
 #define THREADS 3
@@ -276,6 +279,44 @@ static void it_leaves_pagers_to_others(void **state)
     assert_int_equal(uf_engine_destroy(opts.engine), 0);
 }
 
+/* A file's pager is ours. It serves what is in the page cache, and hands on
+ * what has to be waited for. */
+static void it_serves_what_is_cached(void **state)
+{
+    struct uf_space_opts opts = {.window_pages = 1, .engine = near_engine()};
+    char path[] = "/tmp/ufault-near-XXXXXX", bytes[4096];
+    struct uf_space *space;
+    struct uf_store *store;
+    unsigned char byte = 0;
+    int fd = mkstemp(path);
+
+    (void)state;
+    assert_true(fd >= 0);
+    unlink(path);
+    memset(bytes, 7, sizeof(bytes));
+    for (size_t at = 0; at < NPAGES * page_size(); at += sizeof(bytes))
+        assert_int_equal(write(fd, bytes, sizeof(bytes)), sizeof(bytes));
+    assert_int_equal(fdatasync(fd), 0);
+    assert_int_equal(uf_store_fd(fd, 0, &store), 0);
+    assert_int_equal(uf_pager_store(store, 0, &opts.heap_pager), 0);
+    uf_store_unref(store);
+    space = live_space(&opts, NPAGES);
+    for (size_t i = 0; i < NPAGES; i++) {
+        if (i % 16 == 0)
+            posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+        near_come(opts.engine->channels[0]);
+        assert_int_equal(live_read(live_page(space, i), &byte, NULL), 0);
+        assert_int_equal(byte, 7);
+    }
+    assert_false(
+        atomic_load(&atomic_load(&opts.engine->channels[0]->near)->retired));
+    live_assert_law(space);
+    assert_int_equal(uf_space_destroy(space), 0);
+    uf_pager_unref(opts.heap_pager);
+    assert_int_equal(uf_engine_destroy(opts.engine), 0);
+    close(fd);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -285,6 +326,7 @@ int main(void)
         cmocka_unit_test(a_stuck_one_is_rescued),
         cmocka_unit_test(it_goes_where_faults_come_from),
         cmocka_unit_test(it_leaves_pagers_to_others),
+        cmocka_unit_test(it_serves_what_is_cached),
     };
     int skipped = live_begin();
     struct uf_engine *engine;

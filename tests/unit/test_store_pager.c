@@ -11,8 +11,11 @@
 /* cmocka.h wants the four above first. */
 #include <cmocka.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/range.h"
 #include "base/slab.h"
@@ -179,11 +182,119 @@ static void what_is_short_of_a_page(void **state)
     uf_store_unref(store);
 }
 
+/* ------------------------------------------------------------- at once -- */
+
+static enum fill_verdict at_once(struct uf_pager *pager, size_t first)
+{
+    struct uf_fill request = {.size = sizeof(request),
+                              .offset = first * page_size(),
+                              .len_bytes = 2 * page_size(),
+                              .buffer = buffer,
+                              .page_bytes = page_size()};
+    const char *why;
+    size_t len;
+    int err;
+
+    memset(buffer, 0xee, request.len_bytes);
+    return pager_fill_at_once(pager, &request, &len, &err, &why);
+}
+
+static enum fill_verdict store_at_once(struct uf_store *store)
+{
+    struct uf_pager *pager;
+    enum fill_verdict verdict;
+
+    assert_int_equal(uf_pager_store(store, 0, &pager), 0);
+    verdict = at_once(pager, 0);
+    uf_pager_unref(pager);
+    uf_store_unref(store);
+    return verdict;
+}
+
+static int all_zeros_end(void *context, uint64_t *ret_bytes)
+{
+    (void)context;
+    *ret_bytes = 2 * page_size();
+    return 0;
+}
+
+static ssize_t all_zeros(void *context, void *bytes, size_t len,
+                         uint64_t offset)
+{
+    (void)context;
+    (void)offset;
+    memset(bytes, 0, len);
+    return (ssize_t)len;
+}
+
+/* What may be anything, a function or memory that others page, is not asked. */
+static void foreign_stores_are_not_asked_at_once(void **state)
+{
+    struct uf_store_ops ops = {
+        .size = sizeof(ops), .read = all_zeros, .get_size = all_zeros_end};
+    size_t len = 2 * page_size();
+    struct uf_store *store;
+
+    (void)state;
+    assert_int_equal(uf_store_create(&ops, NULL, &store), 0);
+    assert_int_equal(store_at_once(store), FILL_AGAIN);
+    assert_int_equal(uf_store_memory(buffer + len, len, 0, &store), 0);
+    assert_int_equal(store_at_once(store), FILL_AGAIN);
+    assert_int_equal(uf_store_memory(NULL, len, 0, &store), 0);
+    assert_int_equal(store_at_once(store), FILL_OK);
+    assert_int_equal(buffer[0], 0);
+}
+
+/* Out of the page cache; false: this file system keeps it there. */
+static bool evict(int fd, size_t len)
+{
+    unsigned char resident = 1;
+    void *map = mmap(NULL, len, PROT_READ, MAP_SHARED, fd, 0);
+
+    assert_ptr_not_equal(map, MAP_FAILED);
+    assert_int_equal(fdatasync(fd), 0);
+    assert_int_equal(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED), 0);
+    assert_int_equal(mincore(map, 1, &resident), 0);
+    munmap(map, len);
+    return !(resident & 1);
+}
+
+static void a_file_is_asked_for_what_is_cached(void **state)
+{
+    char path[] = "/tmp/ufault-at-once-XXXXXX";
+    size_t len = 2 * page_size();
+    struct uf_pager *pager;
+    struct uf_store *store;
+    int fd = mkstemp(path);
+
+    (void)state;
+    assert_true(fd >= 0);
+    unlink(path);
+    memset(buffer, 7, len);
+    assert_int_equal(write(fd, buffer, len), len);
+    assert_int_equal(uf_store_fd(fd, 0, &store), 0);
+    assert_int_equal(uf_pager_store(store, 0, &pager), 0);
+    if (evict(fd, len))
+        assert_int_equal(at_once(pager, 0), FILL_AGAIN);
+    else
+        print_message("not evicted: only the cached half is tested\n");
+    is_pages(fill(pager, 0, 2), 2);
+    assert_int_equal(at_once(pager, 0), FILL_OK);
+    assert_int_equal(buffer[0], 7);
+    assert_int_equal(buffer[len - 1], 7);
+    assert_int_equal(at_once(pager, 2), FILL_FAILED);
+    uf_pager_unref(pager);
+    uf_store_unref(store);
+    close(fd);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_fill_ends_before_what_cannot_be_read),
         cmocka_unit_test(what_is_short_of_a_page),
+        cmocka_unit_test(foreign_stores_are_not_asked_at_once),
+        cmocka_unit_test(a_file_is_asked_for_what_is_cached),
     };
 
     return cmocka_run_group_tests_name("store pager", tests, make_buffer,
