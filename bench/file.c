@@ -13,15 +13,13 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "touch.h"
+#include "file.h"
 #include "ufault/ufault.h"
 
-#define FILE_BYTES   (256 * MIB)
 #define MARGIN_BYTES ((size_t)64 << 10)
 #define PAGE_BYTES   4096
 
-/* In the page cache; -1: said why. */
-static int cached_file(void)
+int file_made(void)
 {
     static int fd = -1;
     char path[] = "/tmp/ufault-bench-XXXXXX", *bytes;
@@ -73,7 +71,7 @@ static struct uf_pager *file_pager(void)
     static struct uf_pager *pager;
     struct uf_store *store;
 
-    if (pager || uf_store_fd(cached_file(), 0, &store) != 0)
+    if (pager || uf_store_fd(file_made(), 0, &store) != 0)
         return pager;
     if (uf_store_uring_error(store))
         printf("# no io_uring: %s\n", strerror(-uf_store_uring_error(store)));
@@ -131,7 +129,7 @@ static bool map_fresh(const struct wish *wish, struct memory *ret)
 {
     *ret =
         (struct memory){kernel_memory(wish->len_bytes), wish->len_bytes, NULL};
-    return ret->base && cached_file() >= 0;
+    return ret->base && file_made() >= 0;
 }
 
 static uint32_t *order;
@@ -153,7 +151,7 @@ static void unmap_fresh(struct memory *memory)
 
 static void read_at(const struct memory *memory, size_t at, size_t len)
 {
-    if (pread(cached_file(), memory->base + at, len, (off_t)at) != (ssize_t)len)
+    if (pread(file_made(), memory->base + at, len, (off_t)at) != (ssize_t)len)
         abort();
 }
 

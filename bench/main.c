@@ -99,6 +99,7 @@ int main(int argc, char **argv)
     n = append(rows, n, idle_rows, idle_nrows);
     n = append(rows, n, map_rows, map_nrows);
     n = append(rows, n, file_rows, file_nrows);
+    n = append(rows, n, cold_rows, cold_nrows);
     n = append(rows, n, clone_rows, clone_nrows);
     n = append(rows, n, beside_rows, beside_nrows);
     n = append(rows, n, program_rows, program_nrows);

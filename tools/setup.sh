@@ -22,7 +22,7 @@ demo_packages=(perl gawk python3 bash coreutils procps liblz4-dev
 # which they do without where it cannot be had.
 bench_packages=(perl gawk python3 gcc coreutils sqlite3 xz-utils nodejs
                 redis-server redis-tools openjdk-17-jre-headless)
-bench_optional=(libsigsegv-dev)
+bench_optional=(libsigsegv-dev fio)
 
 # What the tests compile with, look at the tree with, and run.
 test_packages=(g++ clang libclang-rt-14-dev clang-format binutils groff-base
