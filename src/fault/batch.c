@@ -3,6 +3,7 @@
 #include "fault/batch.h"
 
 #include "fault/dirty.h"
+#include "fault/flight.h"
 #include "fault/install.h"
 
 #define SELF_TOUCH_RETRY_NS 100000u
@@ -120,6 +121,20 @@ static bool fold(struct uf_space *space, struct batch *batch, int from,
     return any;
 }
 
+/* A fault in a window that another handler is waiting for: its thread wakes when
+ * the page is in. */
+static bool join_flight(struct channel *channel, struct uf_space *space,
+                        const struct fault *fault)
+{
+    struct fault_result result = {.outcome = UF_OUTCOME_FOLDED};
+
+    if (!flights_cover(&channel->flights, fault->addr))
+        return false;
+    fault_count(space, fault, &result);
+    fault_trace(space, fault, &result);
+    return true;
+}
+
 /* With a trace hook every fault is told on its own. */
 static void trace_folded(struct uf_space *space, struct batch *batch, int from)
 {
@@ -142,6 +157,8 @@ static bool serve_here(struct handler *handler, struct uf_space *space,
 
     if (fault->attempts == 0 && comes_back(handler, fault))
         fault->attempts = 1;
+    if (fault->attempts == 0 && join_flight(handler->channel, space, fault))
+        return true;
     result = fault_resolve(space, &handler->server, fault);
     if (result.waits) {
         fault->window = result.window;
@@ -149,6 +166,7 @@ static bool serve_here(struct handler *handler, struct uf_space *space,
     }
     if (result.outcome == UF_OUTCOME_DEFERRED) {
         put_off(handler->channel, space, fault, result.retry_ns);
+        flight_land(&handler->server);
         return true;
     }
     note_present(handler, fault, result.outcome);
@@ -160,6 +178,7 @@ static bool serve_here(struct handler *handler, struct uf_space *space,
     fault_trace(space, fault, &result);
     if (folded)
         trace_folded(space, batch, next);
+    flight_land(&handler->server);
     return true;
 }
 

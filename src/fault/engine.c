@@ -60,6 +60,7 @@ static void channel_free(struct channel *channel)
         uffd_close(&channel->uffd);
     deferred_destroy(&channel->deferred);
     lock_destroy(&channel->reader);
+    lock_destroy(&channel->flights.lock);
     slab_free(&channels, channel);
 }
 
@@ -77,6 +78,7 @@ static int add_channel(struct uf_engine *engine)
     channel->engine = engine;
     channel->stop_fd = -1;
     lock_init(&channel->reader, LOCK_RANK_READER);
+    lock_init(&channel->flights.lock, LOCK_RANK_QUEUE);
     engine->channels[engine->nchannels++] = channel;
     return 0;
 }

@@ -34,6 +34,7 @@
 #include "base/lock.h"
 #include "fault/deferred.h"
 #include "fault/fault.h"
+#include "fault/flight.h"
 #include "fault/near.h"
 #include "host/uffd_parts.h"
 #include "mm/space.h"
@@ -82,6 +83,7 @@ struct channel {
     bool read_next; /* the descriptor is looked at before the queue; reader */
     uint64_t watched_ns; /* the reader's last look at the near handler */
     struct deferred_queue deferred;
+    struct flights flights;
 };
 
 struct uf_engine {

@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/slab.h"
+#include "fault/flight.h"
 #include "fault/huge.h"
 #include "fault/install.h"
 #include "fault/lookup.h"
@@ -36,11 +37,14 @@ int fault_server_init(struct fault_server *server)
 {
     server->buffer_bytes = fault_buffer_bytes();
     server->buffer = slab_pages(server->buffer_bytes);
+    if (server->buffer && server->flights && flight_init(server) != 0)
+        fault_server_destroy(server);
     return server->buffer ? 0 : -ENOMEM;
 }
 
 void fault_server_destroy(struct fault_server *server)
 {
+    flight_destroy(server);
     slab_pages_free(server->buffer, server->buffer_bytes);
     server->buffer = NULL;
 }
@@ -341,26 +345,34 @@ static enum fill_verdict fill(struct uf_space *space,
     return FILL_OK;
 }
 
-static struct fault_result install_filled(struct uf_space *space,
-                                          struct fault_server *server,
-                                          const struct fault *fault,
-                                          const struct found *found,
-                                          struct range filled)
+struct install_result fault_install(struct uf_space *space,
+                                    const struct fault *fault,
+                                    const struct found *found,
+                                    const void *bytes, struct range *filled)
 {
-    const char *bytes = server->buffer;
     struct install_result r = {.verdict = INSTALL_STALE};
-    struct range part = filled;
+    uintptr_t start = filled->start;
 
     rwlock_take_read(&space->map_lock);
     unsettle(space);
-    if (lookup_still_locked(space, fault, found, &part)) {
-        bytes += part.start - filled.start;
-        r = install_locked(space, fault, part, bytes);
-    } else {
+    if (lookup_still_locked(space, fault, found, filled))
+        r = install_locked(space, fault, *filled,
+                           (const char *)bytes + (filled->start - start));
+    else
         r.wake = lookup_page(fault);
-    }
     rwlock_release(&space->map_lock);
-    return conclude(space, server, fault, part, &r);
+    return r;
+}
+
+static struct fault_result
+install_filled(struct uf_space *space, struct fault_server *server,
+               const struct fault *fault, const struct found *found,
+               const void *bytes, struct range filled)
+{
+    struct install_result r =
+        fault_install(space, fault, found, bytes, &filled);
+
+    return conclude(space, server, fault, filled, &r);
 }
 
 static struct fault_result resolve_by_pager(struct uf_space *space,
@@ -373,9 +385,13 @@ static struct fault_result resolve_by_pager(struct uf_space *space,
     struct range filled = {0, 0};
     int err = -EIO;
 
+    if (flight_begin(space, server, fault, found, &filled))
+        return install_filled(space, server, fault, found,
+                              flight_bytes(server->flight, filled), filled);
     switch (fill(space, server, fault, found, &filled, &err, &why)) {
     case FILL_OK:
-        return install_filled(space, server, fault, found, filled);
+        return install_filled(space, server, fault, found, server->buffer,
+                              filled);
     case FILL_AGAIN:
         if (server->at_once)
             return waits(found);

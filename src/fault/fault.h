@@ -52,6 +52,9 @@ struct fault {
 /* More than the pages that one instruction can need at once. */
 #define SELF_TOUCH_PAGES 8
 
+struct found;
+struct install_result;
+
 struct self_touch_page {
     struct uf_space *space; /* pinned; NULL: taken back already */
     uintptr_t addr;
@@ -66,6 +69,9 @@ struct self_touch {
 };
 
 /* What a thread needs to serve faults. One per thread. */
+struct flight;
+struct flights;
+
 struct fault_server {
     void *buffer; /* WINDOW_PAGES_MAX pages and the pager's red zone */
     size_t buffer_bytes;
@@ -73,6 +79,10 @@ struct fault_server {
     struct self_touch *self_touch; /* NULL: not a handler thread */
     bool in_signal; /* pagers that may not run there are not asked */
     bool at_once;   /* nothing that may sleep: deferred instead, as `waits` */
+    /* Where windows may arrive in parts; NULL: they do not. After fault_resolve
+     * and what follows it, flight_land is next. */
+    struct flights *flights;
+    struct flight *flight;
 };
 
 struct fault_result {
@@ -95,6 +105,13 @@ void fault_server_destroy(struct fault_server *server);
 
 /* CLOCK_MONOTONIC. */
 uint64_t fault_clock_ns(void);
+
+/* Puts bytes of a fill, [filled), into the mapping that was found, if it still is
+ * that and holds fault->addr. Ensures: the space is unsettled by one. */
+struct install_result fault_install(struct uf_space *space,
+                                    const struct fault *fault,
+                                    const struct found *found,
+                                    const void *bytes, struct range *filled);
 
 /*
  * Serves one fault, but for waking. Requires: the space is pinned, region.uffd

@@ -125,6 +125,7 @@ static void remake_locks(struct uf_engine *engine)
     lock_fork_child(&engine->starting);
     for (unsigned i = 0; i < engine->nchannels; i++) {
         lock_fork_child(&engine->channels[i]->reader);
+        flights_fork_child(&engine->channels[i]->flights);
         deferred_fork_child(&engine->channels[i]->deferred);
     }
     for (size_t i = 0; i < engine->nspaces; i++) {

@@ -263,6 +263,8 @@ static int make_handler(const struct handler *what,
     handler->near = what->near;
     handler->background = what->background;
     handler->server.self_touch = &handler->self_touch;
+    if (what->channel && !what->near) /* which never waits */
+        handler->server.flights = &what->channel->flights;
     handler->server.defer_limit_ns =
         (uint64_t)engine->opts.defer_limit_ms * 1000000u;
     /* Pages of its own, so that an idle handler's stack stays small. */

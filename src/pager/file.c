@@ -3,7 +3,7 @@
  * The pager of a store: a private mapping of a file, and of what else keeps
  * bytes by offset.
  *
- *     window   |---- 128 KiB ----|---- 128 KiB ----|-- ... --|
+ *     window   |---- 128 KiB ----|---- 128 KiB ----|-- ... --|   (parts.h)
  *              all in flight at once, where the store has a channel for it
  *
  * What comes back is the window up to the first byte that could not be had:
@@ -25,11 +25,8 @@
 #include "base/range.h"
 #include "base/slab.h"
 #include "pager/pager.h"
-#include "store/channel.h"
+#include "pager/parts.h"
 #include "store/store.h"
-
-#define PIECE_BYTES ((size_t)128 << 10)
-#define PIECES_MAX  16
 
 struct file_pager {
     struct uf_store *store;
@@ -40,8 +37,8 @@ static struct slab_cache file_pagers =
     SLAB_CACHE("file pager", sizeof(struct file_pager));
 
 /* Bytes from the start of the buffer that are there; *ret_err as store_io's. */
-static size_t read_at_once(struct uf_store *store, const struct uf_fill *want,
-                           uint64_t offset, int *ret_err)
+static size_t read_in_one(struct uf_store *store, const struct uf_fill *want,
+                          uint64_t offset, int *ret_err)
 {
     struct store_io io = {
         .offset = offset, .buffer = want->buffer, .len_bytes = want->len_bytes};
@@ -51,58 +48,16 @@ static size_t read_at_once(struct uf_store *store, const struct uf_fill *want,
     return io.done_bytes;
 }
 
-static unsigned cut(const struct uf_fill *want, uint64_t offset,
-                    struct store_io *pieces)
-{
-    size_t piece = PIECE_BYTES;
-    unsigned n = 0;
-
-    while (want->len_bytes > piece * PIECES_MAX)
-        piece *= 2;
-    for (size_t at = 0; at < want->len_bytes; at += piece) {
-        size_t left = want->len_bytes - at;
-
-        pieces[n++] =
-            (struct store_io){.offset = offset + at,
-                              .buffer = (char *)want->buffer + at,
-                              .len_bytes = left < piece ? left : piece};
-    }
-    return n;
-}
-
-static size_t read_in_pieces(struct store_channel *channel,
-                             const struct uf_fill *want, uint64_t offset,
-                             int *ret_err)
-{
-    struct store_io pieces[PIECES_MAX], *done[PIECES_MAX];
-    unsigned n = cut(want, offset, pieces);
-    size_t good = 0;
-
-    store_submit(channel, pieces, n);
-    for (unsigned reaped = 0; reaped < n;)
-        reaped += store_reap(channel, done, n, n - reaped);
-    *ret_err = 0;
-    for (unsigned i = 0; i < n; i++) {
-        good += pieces[i].done_bytes;
-        if (pieces[i].done_bytes < pieces[i].len_bytes) {
-            *ret_err = pieces[i].err;
-            break;
-        }
-    }
-    return good;
-}
-
 static size_t read_window(struct uf_store *store, const struct uf_fill *want,
                           uint64_t offset, int *ret_err)
 {
-    struct store_channel *channel =
-        want->len_bytes > PIECE_BYTES ? store_channel_take(store) : NULL;
+    struct fill_parts parts = {.channel = NULL};
     size_t good;
 
-    if (!channel)
-        return read_at_once(store, want, offset, ret_err);
-    good = read_in_pieces(channel, want, offset, ret_err);
-    store_channel_give_back(channel);
+    if (!parts_begin(&parts, store, offset, want, 0))
+        return read_in_one(store, want, offset, ret_err);
+    good = parts_all(&parts, ret_err);
+    parts_end(&parts);
     return good;
 }
 
@@ -143,6 +98,16 @@ static ssize_t fill(void *context, const struct uf_fill *want)
         return -ENXIO;
     good = read_window(file->store, want, offset, &err);
     return answer(want, good, err);
+}
+
+static bool begin_parts(void *context, const struct uf_fill *want,
+                        size_t wanted, struct fill_parts *parts)
+{
+    const struct file_pager *file = context;
+    uint64_t offset;
+
+    return locate(file, want, &offset) &&
+           parts_begin(parts, file->store, offset, want, wanted);
 }
 
 static ssize_t fill_at_once(void *context, const struct uf_fill *want)
@@ -190,6 +155,8 @@ int pager_file_create(struct uf_store *store, uint64_t offset,
             release(file);
         else if (store_reads_at_once(store))
             (*ret_pager)->fill_at_once = fill_at_once;
+        if (!err)
+            (*ret_pager)->begin_parts = begin_parts;
     }
     return err;
 }

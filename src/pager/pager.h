@@ -20,6 +20,8 @@
 /* Bytes behind a fill buffer that must still hold the pattern afterwards. */
 #define PAGER_REDZONE 64
 
+struct fill_parts;
+
 struct uf_pager {
     struct uf_pager_ops ops;
     void *context;
@@ -29,6 +31,10 @@ struct uf_pager {
      * sleep, nor call foreign code, nor touch a space; -EAGAIN: it would have
      * to. NULL: there is none. */
     ssize_t (*fill_at_once)(void *context, const struct uf_fill *fill);
+    /* Of a pager of ours whose windows arrive in parts (parts.h): sets one off.
+     * False: not so this time. NULL: never so. */
+    bool (*begin_parts)(void *context, const struct uf_fill *want,
+                        size_t wanted, struct fill_parts *parts);
     atomic_ulong refs;
     char name[PAGER_NAME_MAX];
 };

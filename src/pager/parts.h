@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * parts: the bytes of a window as they arrive, from a store that has several
+ * reads in flight. What somebody waits for is set off first:
+ *
+ *     window   | 128 KiB | 128 KiB | 128 KiB |    wanted: in the third
+ *     in flight     2nd       3rd       1st
+ */
+#ifndef UF_PAGER_PARTS_H
+#define UF_PAGER_PARTS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "store/store.h"
+#include "ufault/pager.h"
+
+#define PARTS_MAX 16
+
+struct fill_parts {
+    struct store_channel *channel;
+    struct uf_fill want;
+    struct store_io pieces[PARTS_MAX];
+    unsigned count;
+    unsigned reaped;
+};
+
+/* Bytes of the window, whole pages; what follows in the same piece cannot be
+ * had. */
+struct fill_part {
+    unsigned piece; /* the number of it */
+    size_t at;      /* from the start of the window */
+    size_t len;     /* of the piece, in bytes */
+    size_t good;    /* whole pages that are there */
+    int err;        /* why not more; 0: good is len */
+};
+
+/*
+ * Sets off the reads of a window that begins at `offset` of the store. False:
+ * it is too short to be worth it, or the store has no channel left.
+ * Requires: parts are zero; `wanted` is a byte of the window.
+ */
+bool parts_begin(struct fill_parts *parts, struct uf_store *store,
+                 uint64_t offset, const struct uf_fill *want, size_t wanted);
+
+/* Waits for the next part. False: all have come. */
+bool parts_next(struct fill_parts *parts, struct fill_part *ret);
+
+/* Waits for all of them. Returns how many bytes from the start of the window
+ * are there; *ret_err: as in struct store_io, of the piece that ends them. */
+size_t parts_all(struct fill_parts *parts, int *ret_err);
+
+/* Waits for what is under way. Nothing if they were never begun. */
+void parts_end(struct fill_parts *parts);
+
+#endif

@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Windows that a disk delivers in parts: whoever walks the same file, wherever
+ * they begin and whatever is dropped or unmapped meanwhile, sees its bytes; what
+ * is on its way is not read for each of them anew; what ends inside a window
+ * ends there. Where /tmp has no direct I/O the file is pushed out of the page
+ * cache instead.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+/* cmocka.h wants the four above first. */
+#include <cmocka.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "lib/live.h"
+#include "ufault/store.h"
+
+#define NPAGES   1536
+#define NTHREADS 4
+#define ROUNDS   2
+
+struct file {
+    int fd;
+    struct uf_store *store;
+    struct uf_pager *pager;
+};
+
+static unsigned char byte_of(size_t n)
+{
+    return (unsigned char)(n * 31 + n / 251 + 1);
+}
+
+static void file_make(struct file *f, size_t len_bytes)
+{
+    char path[] = "/tmp/ufault-flight-XXXXXX";
+    unsigned char *bytes = malloc(len_bytes);
+    int err;
+
+    f->fd = mkstemp(path);
+    assert_true(f->fd >= 0);
+    unlink(path);
+    for (size_t i = 0; i < len_bytes; i++)
+        bytes[i] = byte_of(i / page_size());
+    assert_int_equal(write(f->fd, bytes, len_bytes), len_bytes);
+    free(bytes);
+    assert_int_equal(fdatasync(f->fd), 0);
+    err = uf_store_fd(f->fd, UF_STORE_DIRECT, &f->store);
+    if (err == -ENOTSUP)
+        err = uf_store_fd(f->fd, 0, &f->store);
+    assert_int_equal(err, 0);
+    assert_int_equal(uf_pager_store(f->store, 0, &f->pager), 0);
+}
+
+static void file_end(struct file *f)
+{
+    uf_pager_unref(f->pager);
+    uf_store_unref(f->store);
+    close(f->fd);
+}
+
+static uintptr_t map(struct uf_space *space, struct file *f)
+{
+    intptr_t base =
+        uf_mmap_pager(space, 0, NPAGES * page_size(), PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE, f->pager, 0);
+
+    assert_true(base > 0);
+    posix_fadvise(f->fd, 0, 0, POSIX_FADV_DONTNEED);
+    return (uintptr_t)base;
+}
+
+struct walker {
+    pthread_t thread;
+    uintptr_t base;
+    size_t start, wrong;
+};
+
+static void *walk(void *arg)
+{
+    struct walker *w = arg;
+
+    for (size_t i = 0; i < NPAGES; i++) {
+        size_t n = (w->start + i) % NPAGES;
+        const volatile unsigned char *page =
+            (const volatile unsigned char *)(w->base + n * page_size());
+
+        w->wrong += page[i % page_size()] != byte_of(n);
+    }
+    return NULL;
+}
+
+static void start_walkers(struct walker *walkers, uintptr_t base, size_t apart)
+{
+    for (size_t i = 0; i < NTHREADS; i++) {
+        walkers[i] = (struct walker){.base = base, .start = i * apart};
+        assert_int_equal(
+            pthread_create(&walkers[i].thread, NULL, walk, &walkers[i]), 0);
+    }
+}
+
+static void join_walkers(struct walker *walkers)
+{
+    for (size_t i = 0; i < NTHREADS; i++) {
+        pthread_join(walkers[i].thread, NULL);
+        assert_int_equal(walkers[i].wrong, 0);
+    }
+}
+
+/* Close behind each other, or each in a part of its own. */
+static void walkers_see_the_file(void **state)
+{
+    static const size_t apart[] = {0, 3, 40, 700};
+    struct uf_engine_opts several = {.size = sizeof(several), .nhandlers = 4};
+    struct walker walkers[NTHREADS];
+    struct uf_engine *engine;
+    struct file f;
+
+    (void)state;
+    assert_int_equal(uf_engine_create(&several, &engine), 0);
+    file_make(&f, NPAGES * page_size());
+    for (size_t i = 0; i < ROUNDS * 4; i++) {
+        struct uf_space_opts opts = {.len_bytes = (size_t)32 << 20,
+                                     .engine = i % 2 ? engine : NULL,
+                                     .window_pages = i % 3 == 2 ? 512 : 0};
+        struct uf_space *space = live_space(&opts, 0);
+        uintptr_t base = map(space, &f);
+
+        start_walkers(walkers, base, apart[i % 4]);
+        join_walkers(walkers);
+        assert_int_equal(live_stats(space).resident, NPAGES);
+        live_assert_law(space);
+        /* A window that two ask for at the same moment may come twice. */
+        assert_true(live_stats(space).pager_bytes < 2 * NPAGES * page_size());
+        assert_int_equal(uf_space_destroy(space), 0);
+    }
+    file_end(&f);
+    assert_int_equal(uf_engine_destroy(engine), 0);
+}
+
+static atomic_bool over;
+
+struct dropper {
+    pthread_t thread;
+    struct uf_space *space;
+    uintptr_t base;
+};
+
+static void *drop(void *arg)
+{
+    struct dropper *d = arg;
+
+    for (size_t i = 1; !atomic_load(&over); i = i * 5 % NPAGES) {
+        size_t n = i < NPAGES - 200 ? i : 1;
+
+        if (uf_madvise(d->space, d->base + n * page_size(), 200 * page_size(),
+                       MADV_DONTNEED) != 0)
+            abort();
+        sched_yield();
+    }
+    return NULL;
+}
+
+static void what_is_dropped_comes_again(void **state)
+{
+    struct uf_space_opts opts = {.len_bytes = (size_t)32 << 20};
+    struct walker walkers[NTHREADS];
+    struct dropper dropper;
+    struct file f;
+
+    (void)state;
+    file_make(&f, NPAGES * page_size());
+    dropper.space = live_space(&opts, 0);
+    dropper.base = map(dropper.space, &f);
+    atomic_store(&over, false);
+    assert_int_equal(pthread_create(&dropper.thread, NULL, drop, &dropper), 0);
+    for (int round = 0; round < ROUNDS; round++) {
+        start_walkers(walkers, dropper.base, 37);
+        join_walkers(walkers);
+    }
+    atomic_store(&over, true);
+    pthread_join(dropper.thread, NULL);
+    live_assert_law(dropper.space);
+    assert_int_equal(uf_space_destroy(dropper.space), 0);
+    file_end(&f);
+}
+
+/* Zeros take the place of a mapping that is on its way. */
+static void a_new_mapping_stays_as_it_is(void **state)
+{
+    struct uf_space_opts opts = {.len_bytes = (size_t)32 << 20,
+                                 .window_pages = 512};
+    struct file f;
+
+    (void)state;
+    file_make(&f, NPAGES * page_size());
+    for (size_t round = 0; round < 30; round++) {
+        struct uf_space *space = live_space(&opts, 0);
+        uintptr_t base = map(space, &f), half = base + 256 * page_size();
+
+        /* The window of the touch is [base, base + 512 pages). */
+        assert_int_equal(live_read(base + round % 32 * page_size(), NULL, NULL),
+                         0);
+        assert_true(uf_mmap(space, half, 256 * page_size(), PROT_READ,
+                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
+                            0) == (intptr_t)half);
+        for (size_t n = 0; n < 512; n++) {
+            unsigned char byte = 1;
+
+            assert_int_equal(live_read(base + n * page_size(), &byte, NULL), 0);
+            assert_int_equal(byte, n < 256 ? byte_of(n) : 0);
+        }
+        live_assert_law(space);
+        assert_int_equal(uf_space_destroy(space), 0);
+    }
+    file_end(&f);
+}
+
+static void the_end_is_inside_a_window(void **state)
+{
+    static const size_t lengths[] = {100, 33, 256, 500};
+
+    (void)state;
+    for (size_t i = 0; i < 4; i++) {
+        struct uf_space_opts opts = {.len_bytes = (size_t)32 << 20,
+                                     .window_pages = 512};
+        size_t len_bytes = lengths[i] * page_size() - 7;
+        struct uf_space *space = live_space(&opts, 0);
+        struct file f;
+        uintptr_t base;
+
+        file_make(&f, len_bytes);
+        base = map(space, &f);
+        for (size_t n = 0; n < 512; n++) {
+            uintptr_t page = base + (n * 37 + i) % 512 * page_size();
+            size_t at = (page - base) / page_size();
+            unsigned char byte = 0;
+
+            assert_int_equal(live_read(page, &byte, NULL),
+                             at < lengths[i] ? 0 : SIGBUS);
+            if (at < lengths[i])
+                assert_int_equal(byte, byte_of(at));
+        }
+        assert_int_equal(*(unsigned char *)(base + len_bytes), 0);
+        live_assert_law(space);
+        assert_int_equal(uf_space_destroy(space), 0);
+        file_end(&f);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(walkers_see_the_file),
+        cmocka_unit_test(what_is_dropped_comes_again),
+        cmocka_unit_test(a_new_mapping_stays_as_it_is),
+        cmocka_unit_test(the_end_is_inside_a_window),
+    };
+    int skipped = live_begin();
+
+    return skipped ? skipped
+                   : cmocka_run_group_tests_name("flight", tests, NULL, NULL);
+}
