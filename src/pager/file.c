@@ -54,7 +54,7 @@ static size_t read_window(struct uf_store *store, const struct uf_fill *want,
     struct fill_parts parts = {.channel = NULL};
     size_t good;
 
-    if (!parts_begin(&parts, store, offset, want, 0))
+    if (!parts_begin(&parts, store, offset, want, 0, false))
         return read_in_one(store, want, offset, ret_err);
     good = parts_all(&parts, ret_err);
     parts_end(&parts);
@@ -107,7 +107,7 @@ static bool begin_parts(void *context, const struct uf_fill *want,
     uint64_t offset;
 
     return locate(file, want, &offset) &&
-           parts_begin(parts, file->store, offset, want, wanted);
+           parts_begin(parts, file->store, offset, want, wanted, true);
 }
 
 static ssize_t fill_at_once(void *context, const struct uf_fill *want)

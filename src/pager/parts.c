@@ -8,7 +8,8 @@
 #include "base/range.h"
 #include "store/channel.h"
 
-#define PIECE_BYTES ((size_t)128 << 10)
+#define PIECE_BYTES  ((size_t)128 << 10)
+#define BUFFER_BYTES ((size_t)2 << 20)
 
 static void cut(struct fill_parts *parts, uint64_t offset)
 {
@@ -28,8 +29,10 @@ static void cut(struct fill_parts *parts, uint64_t offset)
 }
 
 bool parts_begin(struct fill_parts *parts, struct uf_store *store,
-                 uint64_t offset, const struct uf_fill *want, size_t wanted)
+                 uint64_t offset, const struct uf_fill *want, size_t wanted,
+                 bool anywhere)
 {
+    void *buffer = NULL;
     unsigned first;
 
     if (want->len_bytes <= PIECE_BYTES)
@@ -38,6 +41,10 @@ bool parts_begin(struct fill_parts *parts, struct uf_store *store,
     if (!parts->channel)
         return false;
     parts->want = *want;
+    if (anywhere)
+        buffer = store_channel_buffer(parts->channel, BUFFER_BYTES);
+    if (buffer && want->len_bytes <= BUFFER_BYTES)
+        parts->want.buffer = buffer;
     parts->count = parts->reaped = 0;
     cut(parts, offset);
     first = (unsigned)(wanted / parts->pieces[0].len_bytes);

@@ -37,11 +37,13 @@ struct fill_part {
 
 /*
  * Sets off the reads of a window that begins at `offset` of the store. False:
- * it is too short to be worth it, or the store has no channel left.
+ * it is too short to be worth it, or the store has no channel left. `anywhere`:
+ * the bytes need not be in want->buffer; where they are, parts->want says.
  * Requires: parts are zero; `wanted` is a byte of the window.
  */
 bool parts_begin(struct fill_parts *parts, struct uf_store *store,
-                 uint64_t offset, const struct uf_fill *want, size_t wanted);
+                 uint64_t offset, const struct uf_fill *want, size_t wanted,
+                 bool anywhere);
 
 /* Waits for the next part. False: all have come. */
 bool parts_next(struct fill_parts *parts, struct fill_part *ret);

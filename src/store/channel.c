@@ -16,6 +16,8 @@ struct store_channel {
     unsigned under_way;  /* submitted, and not in `done` */
     struct uring *ring;  /* NULL: requests are done at once */
     struct io_list done; /* finished, not reaped */
+    void *buffer;        /* its own, or NULL */
+    size_t buffer_bytes;
 };
 
 static struct slab_cache channels =
@@ -49,6 +51,7 @@ int store_channel_open(struct uf_store *store, struct store_channel **ret)
 static void drop(struct store_channel *channel)
 {
     uring_destroy(channel->ring);
+    slab_pages_free(channel->buffer, channel->buffer_bytes);
     slab_free(&channels, channel);
 }
 
@@ -112,6 +115,21 @@ unsigned store_reap(struct store_channel *channel, struct store_io **ret,
     while (n < max && (io = io_list_take(&channel->done)))
         ret[n++] = io;
     return n;
+}
+
+void *store_channel_buffer(struct store_channel *channel, size_t len_bytes)
+{
+    struct uf_store *store = channel->store;
+
+    if (!channel->ring || store->file.fds[FILE_DIRECT] < 0)
+        return NULL;
+    if (!channel->buffer) {
+        channel->buffer = slab_pages(len_bytes);
+        channel->buffer_bytes = len_bytes;
+        if (channel->buffer)
+            store_channel_pin(channel, channel->buffer, len_bytes);
+    }
+    return len_bytes <= channel->buffer_bytes ? channel->buffer : NULL;
 }
 
 /* --------------------------------------------------------------- the idle -- */

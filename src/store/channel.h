@@ -39,6 +39,13 @@ bool store_channel_is_uring(const struct store_channel *channel);
 bool store_channel_pin(struct store_channel *channel, void *base,
                        size_t len_bytes);
 
+/*
+ * Memory of the channel's own, pinned if that can be: for reads of a file past
+ * the page cache, which else pins and lets go the reader's at each request. The
+ * same each time; NULL: not for this store, or no memory.
+ */
+void *store_channel_buffer(struct store_channel *channel, size_t len_bytes);
+
 /* Sets off n requests. They and their buffers stay until they are reaped. */
 void store_submit(struct store_channel *channel, struct store_io *ios,
                   unsigned n);
