@@ -72,14 +72,41 @@ static bool counts_are_sound(const struct image_header *h)
     return left % 8 == 0 && h->nworking == left / 8;
 }
 
-static bool layout_is_sound(const struct image_header *h, uint64_t file_bytes)
+/* Of so many pages. */
+static uint64_t count_chunks(const struct image_header *h, uint64_t npages)
 {
     uint64_t per_chunk = h->chunk_bytes / h->page_bytes;
 
+    return npages / per_chunk + (npages % per_chunk != 0);
+}
+
+static uint64_t first_ahead_chunk(const struct image_header *h)
+{
+    return count_chunks(h, h->npages - h->nahead);
+}
+
+uint64_t image_first_ahead(const struct image_header *h)
+{
+    return first_ahead_chunk(h) * (h->chunk_bytes / h->page_bytes);
+}
+
+uint64_t image_chunk_pages(const struct image_header *h, uint64_t i)
+{
+    uint64_t per_chunk = h->chunk_bytes / h->page_bytes;
+    uint64_t ahead = first_ahead_chunk(h);
+    uint64_t left = i < ahead ? h->npages - h->nahead - i * per_chunk
+                              : h->nahead - (i - ahead) * per_chunk;
+
+    return left < per_chunk ? left : per_chunk;
+}
+
+static bool layout_is_sound(const struct image_header *h, uint64_t file_bytes)
+{
     return h->file_bytes == file_bytes && file_bytes <= INT64_MAX &&
            h->index_offset >= sizeof(*h) && h->index_offset <= file_bytes &&
            counts_are_sound(h) && h->npages <= h->len_bytes / h->page_bytes &&
-           h->nchunks == h->npages / per_chunk + (h->npages % per_chunk != 0);
+           h->nahead <= h->npages && h->nahead <= h->nworking &&
+           h->nchunks == first_ahead_chunk(h) + count_chunks(h, h->nahead);
 }
 
 int image_header_check(const struct image_header *h, uint64_t file_bytes,
@@ -141,10 +168,39 @@ static int check_mappings(const struct image_header *h,
     return 0;
 }
 
+/* How many stored pages were met: in order of address, with the working set. */
+struct met {
+    uint64_t in_order;
+    uint64_t ahead;
+};
+
+/* Are the numbers of an extent's stored pages such as may be? */
+static bool numbers_are_sound(const struct image_header *h,
+                              const struct image_extent *e, struct met *met)
+{
+    uint64_t first_ahead = image_first_ahead(h);
+
+    if (e->first == IMAGE_ZEROS)
+        return (h->flags & IMAGE_INCREMENTAL) != 0;
+    if (e->first >= first_ahead && h->nahead > 0) {
+        if (e->first - first_ahead >= h->nahead ||
+            e->npages > h->nahead - (e->first - first_ahead))
+            return false;
+        met->ahead += e->npages;
+        return met->ahead <= h->nahead;
+    }
+    if (e->first != met->in_order ||
+        e->npages > h->npages - h->nahead - met->in_order)
+        return false;
+    met->in_order += e->npages;
+    return true;
+}
+
 static int check_extents(const struct image_header *h,
                          const struct image_index *index)
 {
-    uint64_t end = 0, stored = 0;
+    struct met met = {0, 0};
+    uint64_t end = 0;
     size_t at = 0; /* the mapping */
 
     for (size_t i = 0; i < h->nextents; i++) {
@@ -165,27 +221,23 @@ static int check_extents(const struct image_header *h,
         }
         if (e->page < first || e->npages > limit - e->page)
             return -EBADMSG;
-        if (e->first == IMAGE_ZEROS && !(h->flags & IMAGE_INCREMENTAL))
+        if (!numbers_are_sound(h, e, &met))
             return -EBADMSG;
-        if (e->first != IMAGE_ZEROS) {
-            if (e->first != stored || e->npages > h->npages - stored)
-                return -EBADMSG;
-            stored += e->npages;
-        }
         end = e->page + e->npages;
     }
-    return stored == h->npages ? 0 : -EBADMSG;
+    return met.ahead == h->nahead && met.in_order == h->npages - h->nahead
+               ? 0
+               : -EBADMSG;
 }
 
 static int check_chunks(const struct image_header *h,
                         const struct image_index *index)
 {
-    uint64_t per_chunk = h->chunk_bytes / h->page_bytes;
-    uint64_t at = sizeof(*h), left = h->npages;
+    uint64_t at = sizeof(*h);
 
     for (size_t i = 0; i < h->nchunks; i++) {
         const struct image_chunk *c = &index->chunks[i];
-        uint64_t npages = left < per_chunk ? left : per_chunk;
+        uint64_t npages = image_chunk_pages(h, i);
 
         if (c->codec >= UF_IMAGE_CODECS)
             return -EOPNOTSUPP;
@@ -196,7 +248,6 @@ static int check_chunks(const struct image_header *h,
              c->stored_bytes != npages * h->page_bytes))
             return -EBADMSG;
         at += c->stored_bytes;
-        left -= npages;
     }
     return at == h->index_offset ? 0 : -EBADMSG;
 }

@@ -4,10 +4,10 @@
  *
  *     0         512                              index_offset        file_bytes
  *     | header  | chunk | chunk | ... | chunk    | index             |
- *                 stored pages, in order           mappings
- *                 of address, compressed           extents   which pages
- *                                                  chunks    where they lie
- *                                                  working   pages in order of
+ *                 stored pages, compressed:        mappings
+ *                 in order of address, then        extents   which pages
+ *                 those of the working set,        chunks    where they lie
+ *                 in its order                     working   pages in order of
  *                                                            first touch
  *
  *     page ──extents──► its number among the stored ──chunks──► one read
@@ -18,6 +18,10 @@
  *
  * Plain data and pure functions. What is read is not trusted: a count is
  * compared with the length of the file before anything is made of it.
+ *
+ * Stored pages have numbers, as many to a chunk as go into it. Those of the
+ * working set begin with a chunk of their own, so that their numbers begin at
+ * image_first_ahead and who reads them reads nothing else.
  */
 #ifndef UF_IMAGE_FORMAT_H
 #define UF_IMAGE_FORMAT_H
@@ -27,7 +31,7 @@
 #include <stdint.h>
 
 #define IMAGE_MAGIC      "\x89UFI\r\n\x1a\n"
-#define IMAGE_VERSION    1u
+#define IMAGE_VERSION    2u
 #define IMAGE_BYTE_ORDER 0x01020304u
 
 /* image_header.flags: the pages that no extent names are the parent's. */
@@ -60,9 +64,10 @@ struct image_header {
     uint64_t nextents;
     uint64_t nchunks;
     uint64_t nworking;
-    uint64_t npages;                    /* stored */
+    uint64_t npages;                    /* stored, all of them */
+    uint64_t nahead;                    /* of these, with the working set */
     char parent_name[IMAGE_PARENT_MAX]; /* a file beside this one */
-    uint8_t unused[96];
+    uint8_t unused[88];
     uint64_t checksum; /* of the 504 bytes before */
 };
 
@@ -121,6 +126,12 @@ void image_header_seal(struct image_header *header);
  */
 int image_header_check(const struct image_header *header, uint64_t file_bytes,
                        size_t page_bytes);
+
+/* The number of the first stored page of the working set. */
+uint64_t image_first_ahead(const struct image_header *header);
+
+/* How many pages chunk number `i` holds. Requires: i < nchunks. */
+uint64_t image_chunk_pages(const struct image_header *header, uint64_t i);
 
 /* Where the index's parts begin. Requires: a checked header. */
 void image_index_lay_out(const struct image_header *header,

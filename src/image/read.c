@@ -106,10 +106,7 @@ static void give_decoder(struct hold *hold)
 /* Bytes of chunk number `i` before compression. */
 static size_t plain_bytes(const struct uf_image *image, uint64_t i)
 {
-    const struct image_header *h = &image->header;
-    uint64_t left = h->npages * h->page_bytes - i * h->chunk_bytes;
-
-    return left < h->chunk_bytes ? (size_t)left : h->chunk_bytes;
+    return image_chunk_pages(&image->header, i) * image->header.page_bytes;
 }
 
 /* The whole of chunk number `i`, read, checked and decompressed into `to`. */

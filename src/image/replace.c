@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "image/calls.h"
@@ -97,4 +98,16 @@ void replace_abandon(struct replace *r)
     image_sys->unlinkat(r->dir, r->temporary, 0);
     close(r->fd);
     close(r->dir);
+}
+
+int replace_may_have_parent(const struct replace *r, dev_t dir_device,
+                            ino_t dir_inode, const char *name)
+{
+    struct stat st = {0}; /* touched by us: the stack may be a space's */
+
+    if (fstat(r->dir, &st) < 0)
+        return -errno;
+    if (st.st_dev != dir_device || st.st_ino != dir_inode)
+        return -EXDEV;
+    return strcmp(r->name, name) == 0 ? -EINVAL : 0;
 }

@@ -13,6 +13,8 @@
 #ifndef UF_IMAGE_REPLACE_H
 #define UF_IMAGE_REPLACE_H
 
+#include <sys/types.h>
+
 #define REPLACE_NAME_MAX 256
 
 struct replace {
@@ -28,6 +30,11 @@ int replace_begin(struct replace *r, const char *path);
 /* Both close; after commit has failed, too, nothing is left to do. */
 int replace_commit(struct replace *r);
 void replace_abandon(struct replace *r);
+
+/* May a file with that parent be there? 0; -EXDEV: the parent lies in another
+ * directory; -EINVAL: it is the file. Or -errno of fstat(2). */
+int replace_may_have_parent(const struct replace *r, dev_t dir_device,
+                            ino_t dir_inode, const char *name);
 
 /* The directory of `path`, open, and the name in it. 0 or -errno. */
 int replace_open_dir(const char *path, char name[REPLACE_NAME_MAX],

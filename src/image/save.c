@@ -18,7 +18,6 @@
 #include <errno.h>
 #include <stdint.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 
 #include "base/range.h"
 #include "image/codec.h"
@@ -242,6 +241,8 @@ static struct image_params params_for(struct uf_space *space,
         .brk = uf_brk(space, 0) - base,
         .parent = opts->parent ? opts->parent->header.id : NULL,
         .parent_name = opts->parent ? opts->parent->name : NULL,
+        .working = opts->working,
+        .nworking = opts->nworking,
     };
 }
 
@@ -263,7 +264,7 @@ static int write_space(struct saving *s, int fd,
     if (!err)
         err = check_working(s, opts);
     if (!err)
-        err = image_writer_finish(&s->writer, opts->working, opts->nworking);
+        err = image_writer_finish(&s->writer);
     image_writer_end(&s->writer);
     slab_pages_free(s->block, room);
     return err;
@@ -273,15 +274,9 @@ static int write_space(struct saving *s, int fd,
 static int check_parent(const struct replace *file,
                         const struct uf_image *parent)
 {
-    struct stat st = {0}; /* touched by us: the stack may be a space's */
-
-    if (!parent)
-        return 0;
-    if (fstat(file->dir, &st) < 0)
-        return -errno;
-    if (st.st_dev != parent->dir_device || st.st_ino != parent->dir_inode)
-        return -EXDEV;
-    return strcmp(file->name, parent->name) == 0 ? -EINVAL : 0;
+    return parent ? replace_may_have_parent(file, parent->dir_device,
+                                            parent->dir_inode, parent->name)
+                  : 0;
 }
 
 int image_save(struct uf_space *space, const char *path,

@@ -18,4 +18,9 @@ int image_save(struct uf_space *space, const char *path,
  * -errno. */
 int image_flatten(struct uf_image *image, const char *path);
 
+/* The same image with another working set, called `path`; an incremental one
+ * stays so. 0 or -errno; as uf_image_set_working_set. */
+int image_rewrite_working(struct uf_image *image, const char *path,
+                          const uint64_t *pages, size_t npages);
+
 #endif

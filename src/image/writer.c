@@ -45,7 +45,7 @@ int image_writer_begin(struct image_writer *w, int fd,
     w->chunk = w->memory;
     w->packed = w->chunk + chunk;
     w->work = w->packed + chunk;
-    return 0;
+    return image_aside_init(&w->aside, params->working, params->nworking);
 }
 
 int image_writer_mapping(struct image_writer *w,
@@ -63,6 +63,16 @@ static struct image_extent *last_extent(struct image_writer *w)
     return w->header.nextents ? &extents[w->header.nextents - 1] : NULL;
 }
 
+/* Do pages numbered from `first` on go on where those of `e` end? */
+static bool goes_on(const struct image_extent *e, uint64_t page, uint64_t first)
+{
+    if (e->page + e->npages != page)
+        return false;
+    if (first == IMAGE_ZEROS || e->first == IMAGE_ZEROS)
+        return e->first == first;
+    return e->first + e->npages == first;
+}
+
 /* Pages [page, page + npages) are stored from `first` on, or zeros. */
 static int note(struct image_writer *w, uint64_t page, uint64_t npages,
                 uint64_t first)
@@ -70,8 +80,7 @@ static int note(struct image_writer *w, uint64_t page, uint64_t npages,
     struct image_extent *last = last_extent(w);
     struct image_extent extent = {page, npages, first};
 
-    if (!w->apart && last && last->page + last->npages == page &&
-        (last->first == IMAGE_ZEROS) == (first == IMAGE_ZEROS)) {
+    if (!w->apart && last && goes_on(last, page, first)) {
         last->npages += npages;
         return 0;
     }
@@ -107,16 +116,24 @@ static int flush(struct image_writer *w)
     return image_list_add(&w->chunks, &record, sizeof(record));
 }
 
-int image_writer_page(struct image_writer *w, uint64_t page, const void *bytes)
+/* Into the chunk that is being filled. */
+static int add(struct image_writer *w, const void *bytes)
 {
-    int err = note(w, page, 1, w->header.npages);
-
-    if (err)
-        return err;
     memcpy(w->chunk + w->filled, bytes, w->header.page_bytes);
     w->filled += w->header.page_bytes;
     w->header.npages++;
     return w->filled == w->header.chunk_bytes ? flush(w) : 0;
+}
+
+int image_writer_page(struct image_writer *w, uint64_t page, const void *bytes)
+{
+    uint64_t place;
+    int err;
+
+    if (image_aside_put(&w->aside, page, bytes, &place))
+        return note(w, page, 1, IMAGE_ASIDE + place);
+    err = note(w, page, 1, w->header.npages);
+    return err ? err : add(w, bytes);
 }
 
 int image_writer_zeros(struct image_writer *w, uint64_t page, uint64_t npages)
@@ -124,9 +141,34 @@ int image_writer_zeros(struct image_writer *w, uint64_t page, uint64_t npages)
     return note(w, page, npages, IMAGE_ZEROS);
 }
 
-static int write_index(struct image_writer *w, const uint64_t *working,
-                       size_t nworking)
+/* What was put aside, in chunks of its own; its extents get their numbers. */
+static int write_aside(struct image_writer *w)
 {
+    struct image_extent *extents = (void *)w->extents.bytes;
+    struct image_aside *aside = &w->aside;
+    uint64_t first = image_first_ahead(&w->header); /* behind what there is */
+    int err = 0;
+
+    image_aside_number(aside);
+    for (size_t i = 0; i < w->header.nextents; i++)
+        if (extents[i].first != IMAGE_ZEROS && extents[i].first >= IMAGE_ASIDE)
+            extents[i].first =
+                first +
+                image_aside_number_of(aside, extents[i].first - IMAGE_ASIDE);
+    for (size_t i = 0; !err && i < aside->nworking; i++) {
+        const void *bytes = image_aside_bytes(aside, i);
+
+        if (bytes)
+            err = add(w, bytes);
+    }
+    w->header.nahead = aside->nstored;
+    return err ? err : flush(w);
+}
+
+static int write_index(struct image_writer *w)
+{
+    const uint64_t *working = w->aside.working;
+    size_t nworking = w->aside.nworking;
     size_t len = w->mappings.used + w->extents.used + w->chunks.used +
                  nworking * sizeof(*working);
     size_t room = align_up(len, page_size());
@@ -159,13 +201,14 @@ static int write_index(struct image_writer *w, const uint64_t *working,
     return err;
 }
 
-int image_writer_finish(struct image_writer *w, const uint64_t *working,
-                        size_t nworking)
+int image_writer_finish(struct image_writer *w)
 {
     int err = flush(w);
 
     if (!err)
-        err = write_index(w, working, nworking);
+        err = write_aside(w);
+    if (!err)
+        err = write_index(w);
     if (err)
         return err;
     image_header_seal(&w->header);
@@ -177,6 +220,7 @@ void image_writer_end(struct image_writer *w)
     if (w->memory)
         slab_pages_free(w->memory, w->memory_bytes);
     w->memory = NULL;
+    image_aside_destroy(&w->aside);
     image_list_free(&w->mappings);
     image_list_free(&w->extents);
     image_list_free(&w->chunks);

@@ -3,7 +3,7 @@
  * writer: an image into an open file, from the front to the back, and the header
  * last, so that what is not finished is no image.
  *
- *     image_writer_begin
+ *     image_writer_begin          says which pages are of the working set
  *     image_writer_mapping        each mapping, ascending, and after it
  *       image_writer_page           its pages, ascending; zeros are left out
  *       image_writer_zeros          only with a parent: zeros that it has not
@@ -15,6 +15,7 @@
 #ifndef UF_IMAGE_WRITER_H
 #define UF_IMAGE_WRITER_H
 
+#include "image/aside.h"
 #include "image/format.h"
 #include "image/list.h"
 #include "ufault/image.h"
@@ -28,6 +29,9 @@ struct image_params {
     uint64_t brk;            /* from the base */
     const uint8_t *parent;   /* its id, 16 bytes; NULL: none */
     const char *parent_name; /* in the same directory */
+    /* The working set, in its order; kept until image_writer_end. */
+    const uint64_t *working;
+    size_t nworking;
 };
 
 struct image_writer {
@@ -44,6 +48,7 @@ struct image_writer {
     char *work;
     size_t work_bytes;
     bool apart; /* a mapping began: the next page begins an extent */
+    struct image_aside aside;
     struct image_list mappings;
     struct image_list extents;
     struct image_list chunks;
@@ -56,8 +61,7 @@ int image_writer_mapping(struct image_writer *w,
                          const struct image_mapping *mapping);
 int image_writer_page(struct image_writer *w, uint64_t page, const void *bytes);
 int image_writer_zeros(struct image_writer *w, uint64_t page, uint64_t npages);
-int image_writer_finish(struct image_writer *w, const uint64_t *working,
-                        size_t nworking);
+int image_writer_finish(struct image_writer *w);
 void image_writer_end(struct image_writer *w);
 
 #endif

@@ -60,7 +60,9 @@ int image_file_make(const char *drawing, enum uf_image_codec codec,
                                   .level = 1,
                                   .chunk_bytes = chunk_bytes,
                                   .base = IMAGE_FILE_BASE,
-                                  .len_bytes = IMAGE_FILE_LEN};
+                                  .len_bytes = IMAGE_FILE_LEN,
+                                  .working = working,
+                                  .nworking = nworking};
     struct image_writer w;
     uint64_t page = 0;
 
@@ -72,7 +74,7 @@ int image_file_make(const char *drawing, enum uf_image_codec codec,
         else
             drawing = put_mapping(&w, drawing, &page);
     }
-    assert_int_equal(image_writer_finish(&w, working, nworking), 0);
+    assert_int_equal(image_writer_finish(&w), 0);
     image_writer_end(&w);
     return fd;
 }

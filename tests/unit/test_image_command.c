@@ -91,7 +91,7 @@ static void info_and_verify(void **state)
     expect("info a a", 0, "chunks       4096 bytes, zstd");
     expect("verify a", 0, "a: good");
     flip("a", 513);
-    expect("info a", 0, "version      1");
+    expect("info a", 0, "version      2");
     expect("verify a", 1, "a: page 0: damaged");
     flip("a", 100);
     expect("verify a", 1, "a: not an image, or damaged");

@@ -294,7 +294,7 @@ static void what_is_not_ours(void **state)
     int fd = image_file_make("ab", UF_IMAGE_ZSTD, page_bytes(), NULL, 0);
 
     (void)state;
-    assert_int_equal(OPEN_WITH(version, 2), -EOPNOTSUPP);
+    assert_int_equal(OPEN_WITH(version, 1), -EOPNOTSUPP);
     assert_int_equal(OPEN_WITH(version, 0), -EOPNOTSUPP);
     assert_int_equal(OPEN_WITH(byte_order, 0x04030201), -EOPNOTSUPP);
     assert_int_equal(OPEN_WITH(page_bytes, 2 * page_bytes()), -EOPNOTSUPP);
@@ -310,6 +310,8 @@ static void what_is_not_ours(void **state)
     /* Of this many records of 24 bytes the length wraps to the right one. */
     assert_int_equal(OPEN_WITH(nmappings, 1 + ((uint64_t)1 << 61)), -EBADMSG);
     assert_int_equal(OPEN_WITH(nworking, UINT64_MAX), -EBADMSG);
+    assert_int_equal(OPEN_WITH(nahead, 1), -EBADMSG);
+    assert_int_equal(OPEN_WITH(nahead, UINT64_MAX), -EBADMSG);
     assert_int_equal(OPEN_WITH(index_offset, UINT64_MAX), -EBADMSG);
     assert_int_equal(OPEN_WITH(nmappings, 1), 0);
     close(fd);
