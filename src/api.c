@@ -11,9 +11,11 @@
 
 #include "api.h"
 #include "base/check.h"
+#include "fault/ahead.h"
 #include "fault/background.h"
 #include "fault/engine.h"
 #include "fault/huge.h"
+#include "fault/recording.h"
 #include "fault/streams.h"
 #include "fault/trap_table.h"
 #include "host/caps.h"
@@ -191,6 +193,8 @@ int uf_space_destroy(struct uf_space *space)
     else
         space_await_unpinned(space); /* a signal handler may look at it */
     streams_destroy(&space->streams);
+    recording_free(space);
+    ahead_free(space);
     space_destroy(space);
     template_unref(template);
     return own ? engine_destroy(own) : 0;

@@ -9,6 +9,7 @@
 
 #include "api.h"
 #include "base/range.h"
+#include "fault/working_set.h"
 #include "image/codec.h"
 #include "image/reader.h"
 #include "image/restore.h"
@@ -145,6 +146,15 @@ int uf_image_flatten(struct uf_image *image, const char *path)
     if (!image || !path)
         return -EINVAL;
     return documented_for_save(image_flatten(image, path));
+}
+
+int uf_image_set_working_set(struct uf_image *image, const char *path,
+                             const struct uf_working_set *set)
+{
+    if (!image || !path)
+        return -EINVAL;
+    return documented_for_save(image_rewrite_working(
+        image, path, set ? set->pages : NULL, set ? set->npages : 0));
 }
 
 int uf_space_from_image(struct uf_image *image,

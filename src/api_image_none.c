@@ -76,6 +76,15 @@ int uf_image_flatten(struct uf_image *image, const char *path)
     return -ENOSYS;
 }
 
+int uf_image_set_working_set(struct uf_image *image, const char *path,
+                             const struct uf_working_set *set)
+{
+    (void)image;
+    (void)path;
+    (void)set;
+    return -ENOSYS;
+}
+
 int uf_space_from_image(struct uf_image *image,
                         const struct uf_space_opts *opts,
                         struct uf_space **ret_space)

@@ -12,7 +12,8 @@
  * a page is read, checked and decompressed when it is first touched, a chunk of
  * 64 KiB at a time. One image may serve any number of spaces. A page whose
  * bytes in the file are not what they were is never served: its toucher gets
- * SIGBUS and on_error is told.
+ * SIGBUS and on_error is told. What a run is known to touch can be brought in
+ * before it is: ufault/working_set.h.
  *
  * An image may be incremental: only what differs from a parent, which is looked
  * for beside it. The format: docs/image-format.md.
@@ -44,6 +45,7 @@ struct uf_image;
 struct uf_space;
 struct uf_space_opts;
 struct uf_vma_info;
+struct uf_working_set;
 
 /* How chunks are compressed; one that does not get smaller is not. */
 enum uf_image_codec {
@@ -66,8 +68,8 @@ struct uf_image_opts {
      * the new one and is needed as long as that is; NULL: save all. */
     struct uf_image *parent;
     /* Pages in the order in which they were first touched, by number from the
-     * base of the space, each of them mapped; kept as they are, for
-     * uf_image_working_set. */
+     * base of the space, each of them mapped (ufault/working_set.h). They are
+     * stored together in this order, to be brought in ahead. */
     const uint64_t *working;
     size_t nworking;
 };
@@ -146,6 +148,7 @@ struct uf_image_info {
     uint64_t data_bytes;   /* what they take in the file */
     uint64_t file_bytes;   /* all of it */
     uint64_t nworking;     /* pages of the working set; 0: none was saved */
+    uint64_t nahead;       /* of these, stored here: no zeros, no parents' */
 };
 
 /*
@@ -223,11 +226,28 @@ int uf_image_read(struct uf_image *image, uint64_t page, uint64_t npages,
 int uf_image_flatten(struct uf_image *image, const char *path);
 
 /*
+ * uf_image_set_working_set: writes the image anew, with this working set in the
+ * place of its own, to a file called `path`, as uf_image_save does; the image's own
+ * path will do, and the image that is open stays what it is. It has the same id
+ * and parent. Pages of the set that the image does not map are left out (the
+ * recorded run mapped them later); NULL is the set of no pages.
+ *
+ * Returns 0 or
+ *   -EINVAL   image or path is NULL; path names no file, or the parent
+ *   -EXDEV    the parent lies in another directory
+ *   and else what uf_image_flatten returns
+ */
+int uf_image_set_working_set(struct uf_image *image, const char *path,
+                             const struct uf_working_set *set);
+
+/*
  * uf_space_from_image: a new space that is as the saved one was. `opts` is
  * uf_space_create's, or NULL: all defaults; len_bytes 0 means as long as it
  * was, address 0 the kernel's choice (for the same one: uf_image_info). What
  * the heap grows into is opts->heap_pager's, or zeros. The image may be closed
- * then.
+ * then. If it has a working set, that begins to come in ahead
+ * (uf_working_set_ahead) unless opts->flags has UF_SPACE_NO_AHEAD; it is no
+ * error if that cannot be.
  *
  * Returns 0 or
  *   -EINVAL   image or ret_space is NULL; opts->len_bytes is too small for its

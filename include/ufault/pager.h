@@ -26,6 +26,8 @@ struct uf_pager;
 
 /* The faulting access is a write. A hint: the bytes asked for are the same. */
 #define UF_FILL_WRITE 0x1u
+/* Nobody waits for it: it is asked for ahead (uf_prefetch, a working set). */
+#define UF_FILL_AHEAD 0x2u
 
 /* One request to a pager. Valid during the call only. */
 struct uf_fill {

@@ -239,6 +239,8 @@ enum uf_fork {
  * refuses for now is tried again a few times; then, or if more than 2,048 wait,
  * it stays small pages (huge_unpromoted of ufault/stats.h). */
 #define UF_SPACE_PROMOTE 0x8u
+/* For uf_space_from_image: the image's working set is not brought in ahead. */
+#define UF_SPACE_NO_AHEAD 0x10u
 
 /* No limit; as RLIM_INFINITY. */
 #define UF_UNLIMITED UINT64_MAX

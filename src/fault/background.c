@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/slab.h"
+#include "fault/ahead.h"
 #include "fault/engine.h"
 #include "fault/fault.h"
 #include "fault/huge.h"
@@ -43,6 +44,7 @@ struct background {
     _Atomic uint32_t bell; /* 1: rung; 0: the thread sleeps, or is about to */
     struct lock lock;      /* guards the rings */
     struct ring ranges;
+    struct ring aheads; /* each once round, a turn each */
     struct ring blocks;
     struct ring again;  /* blocks that were tried; in the order of due_ns */
     atomic_size_t naps; /* of give_way */
@@ -129,6 +131,13 @@ int background_prefetch(struct background *background, struct uf_space *space,
     return put(background, &background->ranges, entry) ? 0 : -EAGAIN;
 }
 
+int background_ahead(struct background *background, struct uf_space *space)
+{
+    struct entry entry = {.space = space, .range = space->resident.range};
+
+    return put(background, &background->aheads, entry) ? 0 : -EAGAIN;
+}
+
 void background_promote(struct background *background, struct uf_space *space,
                         struct range block)
 {
@@ -146,6 +155,7 @@ void background_forget(struct uf_engine *engine, const struct uf_space *space)
         return;
     lock_take(&background->lock);
     ring_forget(&background->ranges, space);
+    ring_forget(&background->aheads, space);
     ring_forget(&background->blocks, space);
     ring_forget(&background->again, space);
     lock_release(&background->lock);
@@ -196,6 +206,35 @@ static bool prefetch_turn(struct background *background,
     give_way(background, entry.space);
     prefetch_some(entry.space, handler, &left);
     done(background, ring, &entry, left);
+    return true;
+}
+
+/* Back to the end of the ring, if there is more, and if it was not forgotten
+ * meanwhile; unpins. */
+static void go_round(struct background *background, struct ring *ring,
+                     const struct entry *found, bool more)
+{
+    struct entry *first = &ring->entries[ring->first];
+
+    lock_take(&background->lock);
+    if (first->space) {
+        first->space = NULL;
+        ring_first(ring); /* makes its room free */
+        if (more)
+            ring_put(ring, *found);
+    }
+    lock_release(&background->lock);
+    space_unpin(found->space);
+}
+
+static bool ahead_turn(struct background *background, struct handler *handler)
+{
+    struct ring *ring = &background->aheads;
+    struct entry entry;
+
+    if (!look(background, ring, &entry))
+        return false;
+    go_round(background, ring, &entry, ahead_some(entry.space, handler));
     return true;
 }
 
@@ -274,8 +313,9 @@ void background_run(struct handler *handler)
      * shared lock from its writers for as long as others have work. */
     sched_setscheduler(0, SCHED_BATCH, &(struct sched_param){0});
     while (!atomic_load(&background->stopping)) {
-        bool any = prefetch_turn(background, handler);
+        bool any = ahead_turn(background, handler);
 
+        any |= prefetch_turn(background, handler);
         any |= pool_turn(background);
         any |= promote_turn(background);
         /* Rung since the last time: looks once more. */
@@ -291,6 +331,7 @@ static void destroy(struct background *background)
 {
     pool_destroy(background->pool);
     ring_destroy(&background->ranges);
+    ring_destroy(&background->aheads);
     ring_destroy(&background->blocks);
     ring_destroy(&background->again);
     lock_destroy(&background->lock);
@@ -307,6 +348,7 @@ static struct background *make(struct uf_engine *engine)
     background->engine = engine;
     lock_init(&background->lock, LOCK_RANK_BACKGROUND);
     if (!ring_init(&background->ranges, BACKGROUND_RANGES) ||
+        !ring_init(&background->aheads, BACKGROUND_AHEADS) ||
         !ring_init(&background->blocks, BACKGROUND_BLOCKS) ||
         !ring_init(&background->again, BACKGROUND_BLOCKS)) {
         destroy(background);
@@ -425,6 +467,7 @@ void background_fork_child(struct uf_engine *engine)
     atomic_store(&background->bell, 0);
     lock_fork_child(&background->lock);
     ring_empty(&background->ranges);
+    ring_empty(&background->aheads);
     ring_empty(&background->blocks);
     ring_empty(&background->again);
 }

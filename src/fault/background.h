@@ -5,6 +5,7 @@
  * One thread takes turns:
  *
  *     prefetch   the next few pages of a range that a program will need
+ *     ahead      the next few pages of a working set (ahead.h)
  *     pool       one more huge page zeroed (pool.h)
  *     promote    one block of small pages made huge
  *
@@ -29,14 +30,18 @@
 #include "base/range.h"
 
 struct background;
+struct fault;
+struct fault_result;
 struct handler;
 struct huge_pool;
+struct vma;
 struct uf_engine;
 struct uf_space;
 
-/* Ranges that can wait to be prefetched, blocks to be made huge. */
+/* How many can wait: ranges to be prefetched, blocks to be made huge. */
 #define BACKGROUND_RANGES 64
 #define BACKGROUND_BLOCKS 2048
+#define BACKGROUND_AHEADS 4096 /* spaces that a working set comes to */
 
 /* How often it naps, at most, before a turn, to let faults by. */
 #define BACKGROUND_GIVE_WAY 40
@@ -84,6 +89,9 @@ void background_kick(struct background *background);
 int background_prefetch(struct background *background, struct uf_space *space,
                         struct range range);
 
+/* The space has a working set to come. 0, or -EAGAIN: no room. */
+int background_ahead(struct background *background, struct uf_space *space);
+
 /* Queues a block, or counts it as huge_unpromoted if there is no room. Any lock up to the map lock may be held. */
 void background_promote(struct background *background, struct uf_space *space,
                         struct range block);
@@ -100,6 +108,17 @@ void background_run(struct handler *handler);
  * -errno as there. */
 int prefetch_request(struct uf_space *space, struct range range,
                      bool pagers_only);
+
+/* True if a page of that mapping can be brought in, and is absent. Requires: map
+ * lock. */
+bool prefetch_is_wanted(const struct uf_space *space, const struct vma *v,
+                        uintptr_t page);
+
+/* Resolves a hint (fault->piece) to its end, counts what went in and wakes who
+ * waits for it. */
+struct fault_result prefetch_piece(struct uf_space *space,
+                                   struct handler *handler,
+                                   struct fault *fault);
 
 /* Brings in the next few pages of *range that are wanted; what is left to do is
  * in *range, empty at the end. */

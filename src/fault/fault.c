@@ -7,10 +7,12 @@
 
 #include "base/check.h"
 #include "base/slab.h"
+#include "fault/ahead.h"
 #include "fault/flight.h"
 #include "fault/huge.h"
 #include "fault/install.h"
 #include "fault/lookup.h"
+#include "fault/recording.h"
 #include "fault/window.h"
 #include "pager/pager.h"
 
@@ -211,6 +213,18 @@ static struct install_result install_locked(struct uf_space *space,
     return r;
 }
 
+/* For whom asks which pages are touched. */
+static void note_touch_locked(struct uf_space *space, const struct fault *fault,
+                              const struct install_result *r)
+{
+    if (fault->piece || r->verdict != INSTALL_DONE)
+        return;
+    if (space->recording)
+        recording_note(space->recording, fault->addr);
+    if (space->ahead)
+        ahead_note(space->ahead, fault->addr);
+}
+
 /* Zeros for memory with the huge policy. */
 static struct install_result install_huge_locked(struct uf_space *space,
                                                  const struct fault *fault,
@@ -287,7 +301,8 @@ ask(struct uf_space *space, struct fault_server *server,
         .len_bytes = range_len(part),
         .buffer = server->buffer,
         .page_bytes = page_size(),
-        .flags = (fault->flags & UF_FAULT_WRITE) ? UF_FILL_WRITE : 0,
+        .flags = ((fault->flags & UF_FAULT_WRITE) ? UF_FILL_WRITE : 0) |
+                 (fault->piece ? UF_FILL_AHEAD : 0),
         .tid = fault->tid,
     };
     uint64_t begun = fault_clock_ns();
@@ -355,11 +370,13 @@ struct install_result fault_install(struct uf_space *space,
 
     rwlock_take_read(&space->map_lock);
     unsettle(space);
-    if (lookup_still_locked(space, fault, found, filled))
+    if (lookup_still_locked(space, fault, found, filled)) {
         r = install_locked(space, fault, *filled,
                            (const char *)bytes + (filled->start - start));
-    else
+        note_touch_locked(space, fault, &r);
+    } else {
         r.wake = lookup_page(fault);
+    }
     rwlock_release(&space->map_lock);
     return r;
 }
@@ -465,6 +482,7 @@ struct fault_result fault_resolve(struct uf_space *space,
             huge_note_locked(space, found.vma, installed.done);
         if (found.count > 1 && installed.verdict == INSTALL_DONE)
             install_strided_locked(space, fault, &found, &installed);
+        note_touch_locked(space, fault, &installed);
         rwlock_release(&space->map_lock);
         return conclude(space, server, fault, found.window, &installed);
     }

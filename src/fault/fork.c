@@ -17,6 +17,7 @@
  * prepare takes every lock in order, so the child's copies are consistent; the
  * child re-makes them, as their holders do not exist there.
  */
+#include "fault/ahead.h"
 #include "fault/engine.h"
 
 #include <sys/mman.h>
@@ -157,6 +158,7 @@ static void forget_parent(struct uf_engine *engine)
         atomic_store(&engine->spaces[i]->pins, 0);
         atomic_store(&engine->spaces[i]->unsettled, 0);
         GAUGE_SET(engine->spaces[i]->counters, pending, 0);
+        ahead_fork_child(engine->spaces[i]);
         engine_return_descriptor(engine->spaces[i]);
     }
 }

@@ -2,6 +2,7 @@
 /* See lookup.h. */
 #include "fault/lookup.h"
 
+#include "fault/ahead.h"
 #include "fault/huge.h"
 #include "fault/window.h"
 #include "mm/map.h"
@@ -31,6 +32,12 @@ static struct range piece_of(struct uf_space *space, const struct fault *fault,
     return resident_hole(&space->resident, fault->addr, piece);
 }
 
+/* Is it noted what is touched, so that nothing may come along? */
+static bool sees_each_page(const struct uf_space *space)
+{
+    return space->recording || (space->ahead && ahead_measures(space->ahead));
+}
+
 static void choose_window(struct uf_space *space, const struct fault *fault,
                           const struct vma *vma, struct found *ret)
 {
@@ -47,6 +54,11 @@ static void choose_window(struct uf_space *space, const struct fault *fault,
     ret->vma = vma_range(vma);
     ret->count = 1;
     ret->has_policy = huge_has_policy(space, vma);
+    ret->huge = false;
+    if (!fault->piece && sees_each_page(space)) {
+        ret->window = lookup_page(fault);
+        return;
+    }
     ret->huge = ret->has_policy && fault->attempts == 0 &&
                 huge_block_locked(space, vma, fault->addr, &ret->window);
     if (ret->huge)
@@ -86,6 +98,10 @@ static bool look_up_locked(struct uf_space *space, const struct fault *fault,
     if (space->has_guards && resident_test(&space->guards, fault->addr))
         return false;
     choose_window(space, fault, vma, ret);
+    if (space->ahead && !fault->piece && !ret->huge) {
+        ret->window = ahead_clip(space->ahead, fault->addr, ret->window);
+        ret->count = 1;
+    }
     if (space->has_guards) /* a copy would silently replace the guard */
         ret->window = resident_hole(&space->guards, fault->addr, ret->window);
     ret->pager = vma->pager;

@@ -36,6 +36,12 @@ static bool is_absent(const struct uf_space *space, uintptr_t page)
            !(space->refused.words && resident_test(&space->refused, page));
 }
 
+bool prefetch_is_wanted(const struct uf_space *space, const struct vma *v,
+                        uintptr_t page)
+{
+    return is_wanted(v, false) && is_absent(space, page);
+}
+
 /* A page at a time, so that a look-up in a large range is no longer under the
  * lock than an install: it stops after LOOK_PAGES. */
 #define LOOK_PAGES 4096
@@ -87,12 +93,33 @@ static void pause_ns(uint64_t ns)
     nanosleep(&ts, NULL);
 }
 
+struct fault_result prefetch_piece(struct uf_space *space,
+                                   struct handler *handler, struct fault *fault)
+{
+    bool entered = engine_enter_user_code();
+    struct fault_result r = fault_resolve(space, &handler->server, fault);
+
+    for (; r.outcome == UF_OUTCOME_DEFERRED && fault->attempts < TRIES;
+         fault->attempts++) {
+        pause_ns(r.retry_ns);
+        r = fault_resolve(space, &handler->server, fault);
+    }
+    if (r.outcome != UF_OUTCOME_DEFERRED) {
+        COUNT_ADD(space->counters, pages_prefetched, r.npages);
+        COUNT_ADD(space->counters, prefetched, r.npages);
+        fault_settle(space);
+        fault_wake(space, &r);
+        fault_revoke_self_touch(&handler->self_touch, NULL);
+    }
+    engine_leave_user_code(entered);
+    return r;
+}
+
 void prefetch_some(struct uf_space *space, struct handler *handler,
                    struct range *range)
 {
     struct fault fault = {.tid = 0};
     struct fault_result r;
-    bool entered;
     size_t npages;
 
     if (!find(space, range, &fault.flags))
@@ -100,28 +127,11 @@ void prefetch_some(struct uf_space *space, struct handler *handler,
     npages = range_len(*range) / page_size();
     fault.piece = npages < PIECE_PAGES ? (uint32_t)npages : PIECE_PAGES;
     fault.addr = range->start;
-    entered = engine_enter_user_code();
-    r = fault_resolve(space, &handler->server, &fault);
-    for (; r.outcome == UF_OUTCOME_DEFERRED && fault.attempts < TRIES;
-         fault.attempts++) {
-        pause_ns(r.retry_ns);
-        r = fault_resolve(space, &handler->server, &fault);
-    }
-    if (r.outcome == UF_OUTCOME_DEFERRED) {
-        engine_leave_user_code(entered);
-        range->start += page_size();
-        return;
-    }
+    r = prefetch_piece(space, handler, &fault);
     /* Stale without an error: what was filled has changed meanwhile, and is
      * looked up again. */
     if (r.outcome != UF_OUTCOME_STALE || r.err)
         range->start += page_size();
-    COUNT_ADD(space->counters, pages_prefetched, r.npages);
-    COUNT_ADD(space->counters, prefetched, r.npages);
-    fault_settle(space);
-    fault_wake(space, &r);
-    fault_revoke_self_touch(&handler->self_touch, NULL);
-    engine_leave_user_code(entered);
 }
 
 /* Queues what is wanted of the range, mapping by mapping, so that what others

@@ -16,6 +16,7 @@ static int open_at(int dir, const char *path, int flags, mode_t mode)
 static const struct image_calls libc_calls = {
     .openat = open_at,
     .pread = pread,
+    .readahead = readahead,
     .pwrite = pwrite,
     .fsync = fsync,
     .renameat = renameat,

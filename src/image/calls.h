@@ -15,6 +15,7 @@
 struct image_calls {
     int (*openat)(int dir, const char *path, int flags, mode_t mode);
     ssize_t (*pread)(int fd, void *buffer, size_t len_bytes, off_t offset);
+    ssize_t (*readahead)(int fd, off64_t offset, size_t len_bytes);
     ssize_t (*pwrite)(int fd, const void *buffer, size_t len_bytes,
                       off_t offset);
     int (*fsync)(int fd);

@@ -33,8 +33,10 @@ static ssize_t fill(void *context, const struct uf_fill *request)
     if (inside > npages)
         inside = npages;
     if (inside > 0)
-        err = image_read(part->image, IMAGE_FILL, part->page + first, inside,
-                         request->buffer, &done);
+        err = image_read(part->image,
+                         request->flags & UF_FILL_AHEAD ? IMAGE_AHEAD
+                                                        : IMAGE_FILL,
+                         part->page + first, inside, request->buffer, &done);
     if (err && done == 0)
         return err == -EAGAIN ? -EIO : err;
     if (err)

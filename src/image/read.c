@@ -75,12 +75,12 @@ static bool try_take(struct decoder *d, int self)
 static void take_decoder(struct uf_image *image, uint64_t chunk,
                          enum image_use use, struct hold *ret)
 {
-    unsigned n = use == IMAGE_FILL ? IMAGE_DECODERS : IMAGE_DECODERS / 2;
+    unsigned n = use == IMAGE_ASKED ? IMAGE_DECODERS / 2 : IMAGE_DECODERS;
     int self = getpid();
     sigset_t all;
 
     ret->use = use;
-    if (use == IMAGE_FILL) {
+    if (use != IMAGE_ASKED) {
         sigfillset(&all);
         pthread_sigmask(SIG_SETMASK, &all, &ret->before);
     }
@@ -99,7 +99,7 @@ static void take_decoder(struct uf_image *image, uint64_t chunk,
 static void give_decoder(struct hold *hold)
 {
     atomic_store_explicit(&hold->d->owner, 0, memory_order_release);
-    if (hold->use == IMAGE_FILL)
+    if (hold->use != IMAGE_ASKED)
         pthread_sigmask(SIG_SETMASK, &hold->before, NULL);
 }
 
@@ -142,6 +142,40 @@ static int copy_part(struct uf_image *image, struct decoder *d, uint64_t i,
     return err;
 }
 
+/* Whoever is at `at` in the file, inside the working set, soon wants what
+ * follows. Several may say so at once; what is asked for twice is read once. */
+static void ask_ahead(struct uf_image *image, uint64_t at)
+{
+    uint64_t end = image->header.index_offset, to;
+
+    if (at < atomic_load(&image->ahead_from) ||
+        at > atomic_load(&image->ahead_to)) {
+        atomic_store(&image->ahead_from, at);
+        atomic_store(&image->ahead_to, at);
+    }
+    to = atomic_load(&image->ahead_to);
+    while (to < end && to < at + IMAGE_AHEAD_BYTES) {
+        uint64_t len = end - to < IMAGE_AHEAD_READ_BYTES
+                           ? end - to
+                           : IMAGE_AHEAD_READ_BYTES;
+
+        image_sys->readahead(image->fd, (off64_t)to, len);
+        to += len;
+        atomic_store(&image->ahead_to, to);
+    }
+}
+
+void image_read_ahead(struct uf_image *image)
+{
+    const struct image_header *h = &image->header;
+    uint64_t chunk = image_first_ahead(h) * h->page_bytes / h->chunk_bytes;
+
+    if (h->nahead == 0)
+        return;
+    atomic_store(&image->ahead_to, 0);
+    ask_ahead(image, image->index.chunks[chunk].offset);
+}
+
 /* Stored pages [first, first + npages): at most to the end of a chunk. */
 static int read_stored(const struct image_run *run, enum image_use use,
                        void *to, uint64_t *ret_npages)
@@ -155,6 +189,9 @@ static int read_stored(const struct image_run *run, enum image_use use,
 
     if (npages > per_chunk - at)
         npages = per_chunk - at;
+    if (use == IMAGE_AHEAD && h->nahead > 0 &&
+        run->first >= image_first_ahead(h))
+        ask_ahead(run->image, run->image->index.chunks[chunk].offset);
     take_decoder(run->image, chunk, use, &hold);
     err = copy_part(run->image, hold.d, chunk, at * h->page_bytes,
                     npages * h->page_bytes, to);

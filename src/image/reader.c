@@ -235,6 +235,7 @@ void image_info(const struct uf_image *image, struct uf_image_info *info)
         .data_bytes = h->index_offset - sizeof(*h),
         .file_bytes = h->file_bytes,
         .nworking = h->nworking,
+        .nahead = h->nahead,
     };
     memcpy(info->id, h->id, sizeof(info->id));
     memcpy(info->parent, h->parent, sizeof(info->parent));

@@ -30,6 +30,11 @@ struct uf_vma_info;
 #define IMAGE_DECODERS    8u /* even */
 #define IMAGE_PARENTS_MAX 64u
 
+/* Of the working set the file is read by the kernel so far ahead, by so much at
+ * once. */
+#define IMAGE_AHEAD_BYTES      (2u << 20)
+#define IMAGE_AHEAD_READ_BYTES (1u << 20)
+
 struct decoder {
     atomic_int owner; /* a process id: one from before a fork is nobody */
     uint64_t chunk;   /* 1 + the one that `plain` holds; 0: none */
@@ -52,6 +57,8 @@ struct uf_image {
     size_t memory_bytes;
     size_t work_bytes;
     struct decoder decoders[IMAGE_DECODERS];
+    /* What of the working set was asked for: from, to, in the file. */
+    _Atomic uint64_t ahead_from, ahead_to;
 };
 
 /*
@@ -84,14 +91,18 @@ bool image_is_zeros(struct uf_image *image, uint64_t page, uint64_t npages);
 
 /* Why pages are read. */
 enum image_use {
-    IMAGE_FILL, /* by a pager, into the library's buffer */
-    IMAGE_ASKED /* by a call, into any memory */
+    IMAGE_FILL,  /* by a pager, into the library's buffer */
+    IMAGE_AHEAD, /* the same, and nobody waits for it */
+    IMAGE_ASKED  /* by a call, into any memory */
 };
 
 /* The bytes of [page, page + npages). *ret_done: how many pages, from the
  * start, are good, whatever is returned: 0, -EBADMSG, or what reading said. */
 int image_read(struct uf_image *image, enum image_use use, uint64_t page,
                uint64_t npages, void *buffer, uint64_t *ret_done);
+
+/* Has the kernel begin to read the working set, where it begins in the file. */
+void image_read_ahead(struct uf_image *image);
 
 /* As uf_image_verify. */
 int image_verify(struct uf_image *image, uint64_t *ret_page);

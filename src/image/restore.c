@@ -18,6 +18,7 @@
 
 #include "base/range.h"
 #include "base/slab.h"
+#include "fault/ahead.h"
 #include "ufault/ufault.h"
 
 #define STACK_BLOCK_PAGES 16u
@@ -181,6 +182,15 @@ static int restore_into(struct restoring *r)
     return err;
 }
 
+/* A hint: without it all comes as it is touched. */
+static void bring_ahead(struct restoring *r)
+{
+    const struct uf_image *image = r->image;
+
+    if (image->header.nworking > 0)
+        ahead_start(r->space, image->index.working, image->header.nworking, 0);
+}
+
 int image_restore(struct uf_image *image, const struct uf_space_opts *opts,
                   struct uf_space **ret_space)
 {
@@ -194,11 +204,15 @@ int image_restore(struct uf_image *image, const struct uf_space_opts *opts,
         all.len_bytes = image->header.len_bytes;
     if (all.fork == UF_FORK_ZERO || all.len_bytes < needed_bytes(image))
         return -EINVAL;
+    if (!(all.flags & UF_SPACE_NO_AHEAD))
+        image_read_ahead(image);
     err = uf_space_create(&all, &r.space);
     if (err)
         return err;
     r.base = uf_space_base(r.space);
     err = restore_into(&r);
+    if (!err && !(all.flags & UF_SPACE_NO_AHEAD))
+        bring_ahead(&r);
     if (err)
         uf_space_destroy(r.space);
     else

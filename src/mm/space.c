@@ -17,7 +17,8 @@
 #define LEN_MAX ((size_t)64 << 40)
 
 #define SPACE_FLAGS                                                            \
-    (UF_SPACE_LOCKED | UF_SPACE_BOTTOM_UP | UF_SPACE_HUGE | UF_SPACE_PROMOTE)
+    (UF_SPACE_LOCKED | UF_SPACE_BOTTOM_UP | UF_SPACE_HUGE | UF_SPACE_PROMOTE | \
+     UF_SPACE_NO_AHEAD)
 
 /* sysctl vm.max_map_count as kernels come. */
 #define MAP_COUNT_DEFAULT 65530

@@ -60,7 +60,9 @@ struct vm_pages {
     size_t locked;
 };
 
+struct ahead;
 struct background;
+struct recording;
 struct stream_slot;
 struct uf_template;
 
@@ -108,6 +110,9 @@ struct uf_space {
     struct resident changed;
     int written; /* 1 + a pagemap of scan.h, where the kernel keeps a record */
     uintptr_t changed_from; /* what is below was collected; 0: all was */
+    /* The fault layer's: what is noted of each touch, or NULL. */
+    struct recording *recording; /* fault/recording.h */
+    struct ahead *ahead;         /* fault/ahead.h */
     struct counters *counters;
     struct counters *own_counters; /* NULL if the caller supplied them */
     struct thread_table threads;

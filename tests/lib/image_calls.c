@@ -50,6 +50,12 @@ static ssize_t read_at(int fd, void *buffer, size_t len_bytes, off_t offset)
                : real->pread(fd, buffer, len_bytes, offset);
 }
 
+/* A hint, which is not counted. */
+static ssize_t read_ahead(int fd, off64_t offset, size_t len_bytes)
+{
+    return real->readahead(fd, offset, len_bytes);
+}
+
 /* What does not fail is done in two parts, as the kernel may. */
 static ssize_t write_at(int fd, const void *buffer, size_t len_bytes,
                         off_t offset)
@@ -83,6 +89,7 @@ static int unlink_at(int dir, const char *path, int flags)
 static const struct image_calls ours = {
     .openat = open_at,
     .pread = read_at,
+    .readahead = read_ahead,
     .pwrite = write_at,
     .fsync = sync_file,
     .renameat = rename_at,

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ahead: a working set on its way in, while the guest runs.
+ *
+ *     set     7 3 9 4 1 8 2 5 6 ...         in order of first touch
+ *             # # # # . . . . .
+ *                     ^ next
+ *     a fault on 2, which is in the set: answered by who answers faults, and
+ *             # # # # . . # . .
+ *                           ^ next          here the guest is
+ *     at the end of the set, what was passed over
+ *
+ * The background thread has a few pages installed a turn, through the same steps
+ * as a fault (fault.piece), so that whatever is mapped there by then supplies
+ * them. Who installs a page is who counts it: the kernel lets one be first.
+ *
+ * As long as pages are to come, a window does not reach over them (ahead_clip):
+ * they lie elsewhere in the file than their neighbours, and would be read twice.
+ *
+ * The record of a space is set under the exclusive map lock and looked at under
+ * the shared one; the background thread has a reference for a turn.
+ */
+#ifndef UF_FAULT_AHEAD_H
+#define UF_FAULT_AHEAD_H
+
+#include <stdbool.h>
+
+#include "mm/space.h"
+#include "ufault/working_set.h"
+
+struct handler;
+
+/* Bodies of the public functions. `pages`: numbers from the base of the space, each once; copied.
+ * 0 or -errno. Requires: no lock held. */
+int ahead_start(struct uf_space *space, const uint64_t *pages, size_t npages,
+                uint32_t leave);
+int ahead_report(struct uf_space *space, struct uf_working_set_report *report);
+
+/* A turn of the background thread: a few pages. False: nothing is left to do.
+ * Requires: the space is pinned. */
+bool ahead_some(struct uf_space *space, struct handler *handler);
+
+/* The page of addr was touched, and came. Requires: map lock; space->ahead. */
+void ahead_note(struct ahead *ahead, uintptr_t addr);
+
+/* True if each fault is to bring in one page, to see all of them. Requires: map
+ * lock. */
+bool ahead_measures(const struct ahead *ahead);
+
+/* What of [window) a fault at addr may bring in. Requires: map lock. */
+struct range ahead_clip(const struct ahead *ahead, uintptr_t addr,
+                        struct range window);
+
+/* The space goes. Requires: nobody else about. */
+void ahead_free(struct uf_space *space);
+
+/* Forked child: nothing comes any more. */
+void ahead_fork_child(struct uf_space *space);
+
+#endif
