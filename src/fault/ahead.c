@@ -1,85 +1,24 @@
 /* SPDX-License-Identifier: MIT */
-/* See ahead.h. */
+/* See ahead.h: the record of a set on its way in: made, told of touches, and
+ * asked what became of it. */
 #include "fault/ahead.h"
 
 #include <errno.h>
 
-#include "base/pairs.h"
 #include "base/slab.h"
+#include "fault/ahead_record.h"
 #include "fault/background.h"
 #include "fault/engine.h"
-#include "fault/fault.h"
 
-/* Pages brought in by one install, and by one turn: few enough that a turn ends
- * soon, many enough that a chunk of an image is done with in one. */
-#define PIECE_PAGES 32
-#define TURN_PAGES  16
-
-/* Pages that a look-up passes over under the lock. */
-#define LOOK_PAGES 1024
-
-#define WORD_BITS 64u
-
-struct ahead {
-    atomic_uint refs;
-    size_t memory_bytes;
-    uintptr_t base;
-    size_t npages;
-    uint32_t leave;
-    uint64_t *pages;          /* by rank */
-    struct pair *ranks;       /* page -> rank, by page */
-    _Atomic uint64_t *tried;  /* by rank: dealt with by the background */
-    _Atomic uint64_t *ours;   /* by rank: brought in by it */
-    _Atomic uint64_t *theirs; /* by rank: brought in by a fault */
-    struct resident set;      /* by page: of the set */
-    atomic_bool is_over;      /* nothing is to come, or will */
-    atomic_size_t jump;       /* 1 + the rank where the guest is; 0: no news */
-    size_t next;              /* the background's */
-    atomic_size_t ntried;
-    _Atomic uint64_t nahead, nlate, nmissed, nleft, nleft_used;
-};
-
-/* ---- Bits by rank -------------------------------------------------------- */
-
-static bool test_bit(_Atomic uint64_t *words, size_t i)
-{
-    return (atomic_load_explicit(&words[i / WORD_BITS], memory_order_relaxed) >>
-            (i % WORD_BITS)) &
-           1;
-}
-
-/* True if it was clear. */
-static bool set_bit(_Atomic uint64_t *words, size_t i)
-{
-    uint64_t bit = (uint64_t)1 << (i % WORD_BITS);
-
-    return !(atomic_fetch_or_explicit(&words[i / WORD_BITS], bit,
-                                      memory_order_relaxed) &
-             bit);
-}
-
-/* The first rank in [from, end) whose bit is clear; end if there is none. */
-static size_t next_clear(_Atomic uint64_t *words, size_t from, size_t end)
-{
-    while (from < end) {
-        uint64_t word = ~atomic_load_explicit(&words[from / WORD_BITS],
-                                              memory_order_relaxed) >>
-                        (from % WORD_BITS);
-
-        if (word != 0) {
-            from += (size_t)__builtin_ctzll(word);
-            break;
-        }
-        from = (from / WORD_BITS + 1) * WORD_BITS;
-    }
-    return from < end ? from : end;
-}
-
-/* ---- Its life ------------------------------------------------------------ */
+/* What a fault brings in behind its own page, if it follows others in the order
+ * of the set: from, to. So few pages further on the next is one that follows. */
+#define FOLLOW_FIRST 4u
+#define FOLLOW_LAST  64u
+#define FOLLOW_REACH 1024u
 
 static struct slab_cache aheads = SLAB_CACHE("ahead", sizeof(struct ahead));
 
-static void unref(struct ahead *a)
+void ahead_unref(struct ahead *a)
 {
     if (!a || atomic_fetch_sub(&a->refs, 1) != 1)
         return;
@@ -90,14 +29,9 @@ static void unref(struct ahead *a)
     slab_free(&aheads, a);
 }
 
-static uintptr_t page_addr(const struct ahead *a, uint64_t page)
-{
-    return a->base + page * page_size();
-}
-
 static struct range page_at(const struct ahead *a, uint64_t page)
 {
-    uintptr_t addr = page_addr(a, page);
+    uintptr_t addr = ahead_page_addr(a, page);
 
     return (struct range){addr, addr + page_size()};
 }
@@ -139,12 +73,12 @@ static struct ahead *make(struct range region, const uint64_t *pages,
     a->memory_bytes = align_up(npages * each + 3 * words, page_size());
     a->pages = slab_pages(a->memory_bytes);
     if (!a->pages || resident_init(&a->set, region)) {
-        unref(a);
+        ahead_unref(a);
         return NULL;
     }
     a->ranks = (void *)(a->pages + npages);
     at = (char *)(a->ranks + 2 * npages);
-    a->tried = (void *)at;
+    a->taken = (void *)at;
     a->ours = (void *)(at + words);
     a->theirs = (void *)(at + 2 * words);
     fill_in(a, pages, npages, region, a->ranks + npages);
@@ -164,11 +98,11 @@ static void count_left(struct ahead *a)
 {
     for (size_t i = 0; i < a->npages; i++)
         if (is_left(a, a->pages[i])) {
-            set_bit(a->tried, i);
+            rank_bit_set(a->taken, i);
             a->nleft++;
         }
-    a->ntried = a->nleft;
-    a->is_over = a->ntried == a->npages;
+    a->ntaken = a->nleft;
+    a->is_over = a->ntaken == a->npages;
 }
 
 /* Puts it in the place of one that is over. */
@@ -183,7 +117,7 @@ static int publish(struct uf_space *space, struct ahead *a)
     if (!is_busy)
         space->ahead = a;
     rwlock_release(&space->map_lock);
-    unref(is_busy ? a : old);
+    ahead_unref(is_busy ? a : old);
     return is_busy ? -EBUSY : 0;
 }
 
@@ -216,7 +150,7 @@ int ahead_start(struct uf_space *space, const uint64_t *pages, size_t npages,
 
 void ahead_free(struct uf_space *space)
 {
-    unref(space->ahead);
+    ahead_unref(space->ahead);
     space->ahead = NULL;
 }
 
@@ -249,6 +183,24 @@ struct range ahead_clip(const struct ahead *a, uintptr_t addr,
     return resident_hole(&a->set, addr, window);
 }
 
+/* The guest is at `rank`, and waits. Who answers it brings in what follows, more
+ * each time that the guest has got ahead of the background; that goes on
+ * behind. Guesses: threads that fault at once spoil no more than these. */
+static void note_place(struct ahead *a, size_t rank)
+{
+    size_t behind = atomic_load(&a->behind);
+    unsigned width = atomic_load(&a->width);
+
+    if (width == 0 || rank < behind || rank - behind > FOLLOW_REACH)
+        width = FOLLOW_FIRST;
+    else if (width < FOLLOW_LAST)
+        width *= 2;
+    atomic_store(&a->width, width);
+    atomic_store(&a->behind, rank + 1 + width);
+    atomic_store(&a->jump, rank + 2 + width);
+    atomic_store(&a->follow, rank + 2);
+}
+
 void ahead_note(struct ahead *a, uintptr_t addr)
 {
     uint64_t page = (align_down(addr, page_size()) - a->base) / page_size();
@@ -260,156 +212,15 @@ void ahead_note(struct ahead *a, uintptr_t addr)
         atomic_fetch_add(&a->nmissed, 1);
         return;
     }
-    if (test_bit(a->ours, found->value) || !set_bit(a->theirs, found->value))
+    if (rank_bit(a->ours, found->value) ||
+        !rank_bit_set(a->theirs, found->value))
         return; /* was dropped, and comes again */
     if (is_left(a, page)) {
         atomic_fetch_add(&a->nleft_used, 1);
         return;
     }
     atomic_fetch_add(&a->nlate, 1);
-    atomic_store_explicit(&a->jump, found->value + 1, memory_order_relaxed);
-}
-
-/* ---- Bringing in --------------------------------------------------------- */
-
-static void tried(struct ahead *a, size_t rank)
-{
-    if (set_bit(a->tried, rank))
-        atomic_fetch_add(&a->ntried, 1);
-}
-
-/* Where to go on: where the guest is, else behind what was done last. npages:
- * nowhere. */
-static size_t next_rank(struct ahead *a)
-{
-    size_t jump = atomic_exchange(&a->jump, 0);
-    size_t from = jump ? jump : a->next;
-    size_t rank = next_clear(a->tried, from, a->npages);
-
-    return rank < a->npages ? rank : next_clear(a->tried, 0, a->npages);
-}
-
-/* The mapping of a page that can be brought in, or NULL. */
-static const struct vma *wanted_locked(struct uf_space *space,
-                                       const struct ahead *a, uint64_t page)
-{
-    const struct vma *v = vma_set_lookup(&space->vmas, page_addr(a, page));
-
-    return v && prefetch_is_wanted(space, v, page_addr(a, page)) ? v : NULL;
-}
-
-/* How many pages from `rank` on lie side by side, and are wanted. */
-static uint32_t run_locked(struct uf_space *space, const struct ahead *a,
-                           const struct vma *v, size_t rank)
-{
-    uint32_t n = 1;
-
-    while (n < PIECE_PAGES && rank + n < a->npages &&
-           a->pages[rank + n] == a->pages[rank] + n &&
-           !test_bit(a->tried, rank + n) &&
-           page_addr(a, a->pages[rank + n]) < v->end &&
-           prefetch_is_wanted(space, v, page_addr(a, a->pages[rank + n])))
-        n++;
-    return n;
-}
-
-/* The next pages, as a hint to be resolved. False: none was found so far. */
-static bool choose_locked(struct uf_space *space, struct ahead *a,
-                          struct fault *ret, size_t *ret_rank)
-{
-    for (unsigned looked = 0; looked < LOOK_PAGES; looked++) {
-        size_t rank = next_rank(a);
-        const struct vma *v;
-
-        if (rank == a->npages)
-            break;
-        v = wanted_locked(space, a, a->pages[rank]);
-        if (v) {
-            *ret = (struct fault){
-                .addr = page_addr(a, a->pages[rank]),
-                .flags = (v->flags & VMA_WRITE) ? UF_FAULT_WRITE : 0,
-                .piece = run_locked(space, a, v, rank),
-            };
-            *ret_rank = rank;
-            return true;
-        }
-        tried(a, rank);
-        a->next = rank + 1;
-    }
-    return false;
-}
-
-/* What came of it: as far as it went in, and its first page in any case, that is
- * done with. */
-static void conclude(struct ahead *a, size_t rank, const struct fault *fault,
-                     const struct fault_result *r)
-{
-    struct range piece = {fault->addr,
-                          fault->addr + fault->piece * page_size()};
-    size_t end = rank + 1, npages;
-
-    if (r->npages > 0)
-        end = rank + range_len(range_clip(r->installed, piece)) / page_size();
-    npages = r->npages < end - rank ? r->npages : end - rank;
-    for (size_t i = rank; i < end; i++)
-        tried(a, i);
-    /* With a hole in it nobody knows which. */
-    if (npages == end - rank)
-        for (size_t i = rank; i < end; i++)
-            set_bit(a->ours, i);
-    atomic_fetch_add(&a->nahead, npages);
-    a->next = end;
-}
-
-/* Brings in the next pages: how many were asked for; 0: none was found. */
-static uint32_t bring_some(struct uf_space *space, struct handler *handler,
-                           struct ahead *a)
-{
-    struct fault fault;
-    struct fault_result r;
-    size_t rank;
-    bool found = false;
-
-    rwlock_take_read(&space->map_lock);
-    if (!atomic_load(&space->dying))
-        found = choose_locked(space, a, &fault, &rank);
-    rwlock_release(&space->map_lock);
-    if (!found)
-        return 0;
-    r = prefetch_piece(space, handler, &fault);
-    conclude(a, rank, &fault, &r);
-    return fault.piece;
-}
-
-static struct ahead *take(struct uf_space *space)
-{
-    struct ahead *a;
-
-    rwlock_take_read(&space->map_lock);
-    a = atomic_load(&space->dying) ? NULL : space->ahead;
-    if (a)
-        atomic_fetch_add(&a->refs, 1);
-    rwlock_release(&space->map_lock);
-    return a;
-}
-
-bool ahead_some(struct uf_space *space, struct handler *handler)
-{
-    struct ahead *a = take(space);
-    uint32_t done = 0, n = 1;
-    bool more;
-
-    if (!a)
-        return false;
-    while (n > 0 && done < TURN_PAGES) {
-        n = bring_some(space, handler, a);
-        done += n;
-    }
-    more = atomic_load(&a->ntried) < a->npages;
-    if (!more)
-        atomic_store(&a->is_over, true);
-    unref(a);
-    return more;
+    note_place(a, found->value);
 }
 
 /* ---- What became of it --------------------------------------------------- */
@@ -437,7 +248,7 @@ int ahead_report(struct uf_space *space, struct uf_working_set_report *ret)
             .late = atomic_load(&a->nlate),
             .left = atomic_load(&a->nleft),
             .left_used = atomic_load(&a->nleft_used),
-            .coming = a->npages - atomic_load(&a->ntried),
+            .coming = a->npages - atomic_load(&a->ntaken),
             .missed = atomic_load(&a->nmissed),
         };
     rwlock_release(&space->map_lock);

@@ -5,14 +5,16 @@
  *     set     7 3 9 4 1 8 2 5 6 ...         in order of first touch
  *             # # # # . . . . .
  *                     ^ next
- *     a fault on 2, which is in the set: answered by who answers faults, and
- *             # # # # . . # . .
- *                           ^ next          here the guest is
+ *     a fault on 2, which is in the set: answered by who answers faults, who then
+ *     brings in what follows, too, the more the further the guest runs ahead
+ *             # # # # . . # # # . . .
+ *                               ^ next    and the background goes on behind
  *     at the end of the set, what was passed over
  *
- * The background thread has a few pages installed a turn, through the same steps
+ * Each page is taken, by rank, by who brings it in, and goes through the same steps
  * as a fault (fault.piece), so that whatever is mapped there by then supplies
- * them. Who installs a page is who counts it: the kernel lets one be first.
+ * it. Who installs a page is who counts it: the kernel lets one be first. A fault
+ * waits for none of this: its page is served for it, whoever has taken it.
  *
  * As long as pages are to come, a window does not reach over them (ahead_clip):
  * they lie elsewhere in the file than their neighbours, and would be read twice.
@@ -28,6 +30,7 @@
 #include "mm/space.h"
 #include "ufault/working_set.h"
 
+struct fault_server;
 struct handler;
 
 /* Bodies of the public functions. `pages`: numbers from the base of the space, each once; copied.
@@ -39,6 +42,11 @@ int ahead_report(struct uf_space *space, struct uf_working_set_report *report);
 /* A turn of the background thread: a few pages. False: nothing is left to do.
  * Requires: the space is pinned. */
 bool ahead_some(struct uf_space *space, struct handler *handler);
+
+/* After a fault that was answered: brings in what follows its page in the set,
+ * unless faults wait. In a signal handler, too. Requires: the space is pinned;
+ * no lock held. */
+void ahead_follow(struct uf_space *space, struct fault_server *server);
 
 /* The page of addr was touched, and came. Requires: map lock; space->ahead. */
 void ahead_note(struct ahead *ahead, uintptr_t addr);

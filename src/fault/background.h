@@ -32,6 +32,7 @@
 struct background;
 struct fault;
 struct fault_result;
+struct fault_server;
 struct handler;
 struct huge_pool;
 struct vma;
@@ -114,10 +115,10 @@ int prefetch_request(struct uf_space *space, struct range range,
 bool prefetch_is_wanted(const struct uf_space *space, const struct vma *v,
                         uintptr_t page);
 
-/* Resolves a hint (fault->piece) to its end, counts what went in and wakes who
- * waits for it. */
+/* Resolves a hint (fault->piece) to its end and counts what went in; wakes
+ * nobody. May run foreign code. */
 struct fault_result prefetch_piece(struct uf_space *space,
-                                   struct handler *handler,
+                                   struct fault_server *server,
                                    struct fault *fault);
 
 /* Brings in the next few pages of *range that are wanted; what is left to do is

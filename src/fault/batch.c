@@ -2,6 +2,7 @@
 /* See batch.h. */
 #include "fault/batch.h"
 
+#include "fault/ahead.h"
 #include "fault/dirty.h"
 #include "fault/flight.h"
 #include "fault/install.h"
@@ -179,6 +180,8 @@ static bool serve_here(struct handler *handler, struct uf_space *space,
     if (folded)
         trace_folded(space, batch, next);
     flight_land(&handler->server);
+    if (!handler->server.at_once && (!batch || next == batch->count))
+        ahead_follow(space, &handler->server);
     return true;
 }
 

@@ -30,6 +30,7 @@
 #include "base/check.h"
 #include "base/slab.h"
 #include "base/thread_id.h"
+#include "fault/ahead.h"
 #include "fault/dirty.h"
 #include "host/uffd_abi.h"
 #include "host/uffd_signal.h"
@@ -149,6 +150,7 @@ static bool serve_now(struct uf_space *space, struct fault *fault, void *buffer)
     last_present = result.outcome == UF_OUTCOME_PRESENT ? fault->addr : 0;
     fault_count(space, fault, &result);
     fault_settle(space);
+    ahead_follow(space, &server);
     if (result.outcome == UF_OUTCOME_STALE)
         return !is_the_hosts_own(space, fault->addr);
     return result.outcome != UF_OUTCOME_REFUSED;

@@ -17,7 +17,6 @@
  * prepare takes every lock in order, so the child's copies are consistent; the
  * child re-makes them, as their holders do not exist there.
  */
-#include "fault/ahead.h"
 #include "fault/engine.h"
 
 #include <sys/mman.h>
@@ -25,6 +24,7 @@
 
 #include "base/slab.h"
 #include "base/thread_id.h"
+#include "fault/ahead.h"
 #include "fault/background.h"
 #include "fault/dirty.h"
 #include "fault/trap.h"

@@ -94,24 +94,22 @@ static void pause_ns(uint64_t ns)
 }
 
 struct fault_result prefetch_piece(struct uf_space *space,
-                                   struct handler *handler, struct fault *fault)
+                                   struct fault_server *server,
+                                   struct fault *fault)
 {
-    bool entered = engine_enter_user_code();
-    struct fault_result r = fault_resolve(space, &handler->server, fault);
+    struct fault_result r = fault_resolve(space, server, fault);
 
     for (; r.outcome == UF_OUTCOME_DEFERRED && fault->attempts < TRIES;
          fault->attempts++) {
         pause_ns(r.retry_ns);
-        r = fault_resolve(space, &handler->server, fault);
+        r = fault_resolve(space, server, fault);
     }
-    if (r.outcome != UF_OUTCOME_DEFERRED) {
-        COUNT_ADD(space->counters, pages_prefetched, r.npages);
-        COUNT_ADD(space->counters, prefetched, r.npages);
-        fault_settle(space);
-        fault_wake(space, &r);
-        fault_revoke_self_touch(&handler->self_touch, NULL);
-    }
-    engine_leave_user_code(entered);
+    if (r.outcome == UF_OUTCOME_DEFERRED)
+        return r;
+    COUNT_ADD(space->counters, pages_prefetched, r.npages);
+    COUNT_ADD(space->counters, prefetched, r.npages);
+    fault_settle(space);
+    fault_revoke_self_touch(server->self_touch, NULL);
     return r;
 }
 
@@ -120,6 +118,7 @@ void prefetch_some(struct uf_space *space, struct handler *handler,
 {
     struct fault fault = {.tid = 0};
     struct fault_result r;
+    bool entered;
     size_t npages;
 
     if (!find(space, range, &fault.flags))
@@ -127,7 +126,10 @@ void prefetch_some(struct uf_space *space, struct handler *handler,
     npages = range_len(*range) / page_size();
     fault.piece = npages < PIECE_PAGES ? (uint32_t)npages : PIECE_PAGES;
     fault.addr = range->start;
-    r = prefetch_piece(space, handler, &fault);
+    entered = engine_enter_user_code();
+    r = prefetch_piece(space, &handler->server, &fault);
+    fault_wake(space, &r);
+    engine_leave_user_code(entered);
     /* Stale without an error: what was filled has changed meanwhile, and is
      * looked up again. */
     if (r.outcome != UF_OUTCOME_STALE || r.err)

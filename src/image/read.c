@@ -80,7 +80,7 @@ static void take_decoder(struct uf_image *image, uint64_t chunk,
     sigset_t all;
 
     ret->use = use;
-    if (use != IMAGE_ASKED) {
+    if (use == IMAGE_FILL) {
         sigfillset(&all);
         pthread_sigmask(SIG_SETMASK, &all, &ret->before);
     }
@@ -99,7 +99,7 @@ static void take_decoder(struct uf_image *image, uint64_t chunk,
 static void give_decoder(struct hold *hold)
 {
     atomic_store_explicit(&hold->d->owner, 0, memory_order_release);
-    if (hold->use != IMAGE_ASKED)
+    if (hold->use == IMAGE_FILL)
         pthread_sigmask(SIG_SETMASK, &hold->before, NULL);
 }
 

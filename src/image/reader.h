@@ -92,7 +92,7 @@ bool image_is_zeros(struct uf_image *image, uint64_t page, uint64_t npages);
 /* Why pages are read. */
 enum image_use {
     IMAGE_FILL,  /* by a pager, into the library's buffer */
-    IMAGE_AHEAD, /* the same, and nobody waits for it */
+    IMAGE_AHEAD, /* the same, and nobody waits for it; signals are blocked */
     IMAGE_ASKED  /* by a call, into any memory */
 };
 
