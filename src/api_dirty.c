@@ -9,7 +9,7 @@ int uf_dirty_start(struct uf_space *space)
 {
     int err = api_may_call(space);
 
-    return err ? err : dirty_start(space);
+    return err ? err : dirty_start(space, WATCH_USER);
 }
 
 ssize_t uf_dirty_collect(struct uf_space *space, struct uf_range *ranges,
@@ -26,7 +26,7 @@ int uf_dirty_stop(struct uf_space *space)
 {
     int err = api_may_call(space);
 
-    return err ? err : dirty_stop(space);
+    return err ? err : dirty_stop(space, WATCH_USER);
 }
 
 enum uf_dirty_kind uf_dirty_kind(struct uf_space *space)

@@ -8,6 +8,7 @@
 #include "fault/engine.h"
 #include "fault/fault.h"
 #include "host/scan.h"
+#include "mm/map.h"
 
 /* Ranges of one call, in the making. */
 struct collection {
@@ -26,15 +27,7 @@ static bool is_async(const struct uf_space *space)
 
 static void note_written(void *arg, struct range part)
 {
-    struct uf_space *space = arg;
-
-    resident_set(&space->changed, part);
-}
-
-static void ignore(void *arg, struct range part)
-{
-    (void)arg;
-    (void)part;
+    map_note_changed(arg, part);
 }
 
 /* Protects the pages of [part) that are there. 0 or -errno. */
@@ -53,24 +46,32 @@ static int protect(struct uf_space *space, struct range part)
     }
 }
 
-/* All of what we serve is protected; what was not goes to `found`. */
-static int arm_locked(struct uf_space *space,
-                      void (*found)(void *arg, struct range part))
+/* What the kernel found written goes to every watcher, and is protected again.
+ * Without its record (SYNC) each write was noted as it came: nothing to do. */
+static int harvest_locked(struct uf_space *space)
 {
     const struct vma *v =
         vma_set_find_intersection(&space->vmas, space->resident.range);
     int err = 0;
 
-    for (; v && !err; v = vma_set_next(&space->vmas, v)) {
-        if (v->flags & VMA_HOST)
-            continue;
-        if (is_async(space))
+    for (; is_async(space) && v && !err; v = vma_set_next(&space->vmas, v))
+        if (!(v->flags & VMA_HOST))
             err = scan_pages(space->written - 1, SCAN_WRITTEN, vma_range(v),
-                             found, space);
-        else if (found == ignore)
-            err = protect(space, vma_range(v));
-    }
+                             note_written, space);
     return err ? -EIO : 0;
+}
+
+/* Protects all that may be written, where no harvest does. */
+static int protect_all_locked(struct uf_space *space)
+{
+    const struct vma *v =
+        vma_set_find_intersection(&space->vmas, space->resident.range);
+    int err = 0;
+
+    for (; !is_async(space) && v && !err; v = vma_set_next(&space->vmas, v))
+        if (!(v->flags & VMA_HOST))
+            err = protect(space, vma_range(v));
+    return err;
 }
 
 /* ---- Starting and ending ------------------------------------------------ */
@@ -107,11 +108,19 @@ static void close_record(struct uf_space *space)
     space->written = 0;
 }
 
-static void end_locked(struct uf_space *space)
+static void end_locked(struct uf_space *space, enum space_watcher who)
 {
-    resident_destroy(&space->changed);
-    close_record(space);
-    space->changed_from = 0;
+    bool any = false;
+
+    if (space->changed[who].words)
+        resident_destroy(&space->changed[who]);
+    for (int i = 0; i < SPACE_WATCHERS; i++)
+        any = any || space->changed[i].words;
+    space->watched = any;
+    if (!any)
+        close_record(space);
+    if (who == WATCH_USER)
+        space->changed_from = 0;
 }
 
 /* The kernel's record. 0 or -errno, as uf_dirty_start documents. */
@@ -125,54 +134,66 @@ static int open_record(struct uf_space *space)
     return 0;
 }
 
-static int begin_locked(struct uf_space *space)
+static int begin_locked(struct uf_space *space, enum space_watcher who)
 {
     int err = may_track(space);
 
     if (!err)
         err = register_tracked(space);
-    if (!err && is_async(space))
+    if (!err && is_async(space) && !space->written)
         err = open_record(space);
     if (!err)
-        err = resident_init(&space->changed, space->region.range);
-    if (err)
+        err = resident_init(&space->changed[who], space->region.range);
+    if (!err)
+        space->watched = true;
+    else if (!space->watched)
         close_record(space);
     return err;
 }
 
-int dirty_start(struct uf_space *space)
+int dirty_start(struct uf_space *space, enum space_watcher who)
 {
+    struct resident *changed = &space->changed[who];
     int err = 0;
 
     rwlock_take_write(&space->map_lock);
-    if (!space->changed.words)
-        err = begin_locked(space);
-    else
-        resident_clear(&space->changed, space->changed.range);
-    space->changed_from = 0;
+    if (!changed->words)
+        err = begin_locked(space, who);
     if (!err) {
-        err = arm_locked(space, ignore);
+        err = harvest_locked(space);
+        if (!err)
+            err = protect_all_locked(space);
         if (err)
-            end_locked(space);
+            end_locked(space, who);
+        else
+            resident_clear(changed, changed->range);
+        if (who == WATCH_USER)
+            space->changed_from = 0;
     }
     rwlock_release(&space->map_lock);
     return err == -EIO ? -EOPNOTSUPP : err;
 }
 
-int dirty_stop(struct uf_space *space)
+static void unprotect_all_locked(struct uf_space *space)
 {
-    struct uffd *uffd;
-    const struct vma *v;
+    struct uffd *uffd = space->region.uffd;
+    const struct vma *v =
+        vma_set_find_intersection(&space->vmas, space->resident.range);
+
+    for (; v; v = vma_set_next(&space->vmas, v))
+        if (!(v->flags & VMA_HOST))
+            uffd->ops->protect(uffd, vma_range(v), false);
+}
+
+int dirty_stop(struct uf_space *space, enum space_watcher who)
+{
     int err = 0;
 
     rwlock_take_write(&space->map_lock);
-    if (space->changed.words) {
-        uffd = space->region.uffd;
-        v = vma_set_find_intersection(&space->vmas, space->resident.range);
-        for (; v; v = vma_set_next(&space->vmas, v))
-            if (!(v->flags & VMA_HOST))
-                uffd->ops->protect(uffd, vma_range(v), false);
-        end_locked(space);
+    if (space->changed[who].words) {
+        end_locked(space, who);
+        if (!space->watched)
+            unprotect_all_locked(space);
     } else {
         err = -EINVAL;
     }
@@ -182,8 +203,8 @@ int dirty_stop(struct uf_space *space)
 
 void dirty_forget(struct uf_space *space)
 {
-    if (space->changed.words)
-        end_locked(space);
+    for (int who = 0; who < SPACE_WATCHERS; who++)
+        end_locked(space, (enum space_watcher)who);
     space->region.tracked = false;
 }
 
@@ -192,7 +213,7 @@ enum uf_dirty_kind dirty_kind(struct uf_space *space)
     enum uf_dirty_kind kind = UF_DIRTY_OFF;
 
     rwlock_take_read(&space->map_lock);
-    if (space->changed.words)
+    if (space->changed[WATCH_USER].words)
         kind = is_async(space) ? UF_DIRTY_ASYNC : UF_DIRTY_SYNC;
     rwlock_release(&space->map_lock);
     return kind;
@@ -209,7 +230,7 @@ static int give(struct collection *c, struct range run, bool ours)
         err = protect(c->space, run);
     if (err)
         return err;
-    resident_clear(&c->space->changed, run);
+    resident_clear(&c->space->changed[WATCH_USER], run);
     c->ranges[c->count++] = (struct uf_range){run.start, run.end};
     return 0;
 }
@@ -220,7 +241,7 @@ static int give_mapping(struct collection *c, struct range part, bool ours)
     int err = 0;
 
     while (!err && c->count < c->max) {
-        struct range run = resident_run(&c->space->changed, part);
+        struct range run = resident_run(&c->space->changed[WATCH_USER], part);
 
         if (range_is_empty(run))
             break;
@@ -232,14 +253,14 @@ static int give_mapping(struct collection *c, struct range part, bool ours)
 }
 
 /* What the kernel serves is taken for written, if it may be. */
-static void note_served_locked(struct uf_space *space)
+static void note_served_locked(struct uf_space *space, enum space_watcher who)
 {
     const struct vma *v =
         vma_set_find_intersection(&space->vmas, space->resident.range);
 
     for (; v; v = vma_set_next(&space->vmas, v))
         if ((v->flags & VMA_HOST) && (v->flags & VMA_WRITE))
-            resident_set(&space->changed, vma_range(v));
+            resident_set(&space->changed[who], vma_range(v));
 }
 
 static int collect_locked(struct collection *c)
@@ -250,8 +271,8 @@ static int collect_locked(struct collection *c)
     int err = 0;
 
     if (space->changed_from == 0) {
-        err = arm_locked(space, note_written);
-        note_served_locked(space);
+        err = harvest_locked(space);
+        note_served_locked(space, WATCH_USER);
         space->changed_from = left.start;
     }
     left.start = space->changed_from;
@@ -272,10 +293,102 @@ ssize_t dirty_collect(struct uf_space *space, struct uf_range *ranges,
     int err = -EINVAL;
 
     rwlock_take_write(&space->map_lock);
-    if (space->changed.words)
+    if (space->changed[WATCH_USER].words)
         err = collect_locked(&c);
     rwlock_release(&space->map_lock);
     return err ? err : (ssize_t)c.count;
+}
+
+/* ---- For the library itself --------------------------------------------- */
+
+/* Without a kernel's record, what is clean from now on must be protected. */
+static int protect_taken_locked(struct uf_space *space,
+                                const struct resident *taken)
+{
+    const struct vma *v =
+        vma_set_find_intersection(&space->vmas, space->resident.range);
+    int err = 0;
+
+    for (; !is_async(space) && v && !err; v = vma_set_next(&space->vmas, v)) {
+        struct range left = vma_range(v), run;
+
+        while (!(v->flags & VMA_HOST) && !err &&
+               !range_is_empty(run = resident_run(taken, left))) {
+            err = protect(space, run);
+            left.start = run.end;
+        }
+    }
+    return err;
+}
+
+static int take_locked(struct uf_space *space, enum space_watcher who,
+                       struct resident *io)
+{
+    struct resident *changed = &space->changed[who];
+    struct resident fresh = *io;
+    int err = harvest_locked(space);
+
+    if (!err)
+        note_served_locked(space, who);
+    if (!err)
+        err = protect_taken_locked(space, changed);
+    if (err)
+        return err;
+    *io = *changed;
+    *changed = fresh;
+    return 0;
+}
+
+int dirty_take(struct uf_space *space, enum space_watcher who,
+               struct resident *ret)
+{
+    struct resident pages;
+    int err = resident_init(&pages, space->region.range);
+
+    if (err)
+        return err;
+    rwlock_take_write(&space->map_lock);
+    err = space->changed[who].words ? take_locked(space, who, &pages) : -EINVAL;
+    rwlock_release(&space->map_lock);
+    if (err)
+        resident_destroy(&pages);
+    else
+        *ret = pages;
+    return err;
+}
+
+/* Sets in `to` what is set in `from`. */
+static void add_pages(struct resident *to, const struct resident *from)
+{
+    struct range left = from->range, run;
+
+    while (!range_is_empty(run = resident_run(from, left))) {
+        resident_set(to, run);
+        left.start = run.end;
+    }
+}
+
+int dirty_look(struct uf_space *space, enum space_watcher who,
+               struct resident *pages)
+{
+    int err = -EINVAL;
+
+    rwlock_take_write(&space->map_lock);
+    if (space->changed[who].words)
+        err = harvest_locked(space);
+    if (!err)
+        add_pages(pages, &space->changed[who]);
+    rwlock_release(&space->map_lock);
+    return err;
+}
+
+void dirty_put_back(struct uf_space *space, enum space_watcher who,
+                    const struct resident *pages)
+{
+    rwlock_take_write(&space->map_lock);
+    if (space->changed[who].words)
+        add_pages(&space->changed[who], pages);
+    rwlock_release(&space->map_lock);
 }
 
 /* ---- Where the kernel tells --------------------------------------------- */
@@ -289,8 +402,7 @@ void dirty_note(struct uf_space *space, uintptr_t addr)
     rwlock_take_read(&space->map_lock);
     uffd = space->region.uffd;
     if (!atomic_load(&space->dying) && uffd) {
-        if (space->changed.words)
-            resident_set(&space->changed, page);
+        map_note_changed(space, page);
         COUNT(space->counters, protect_faults);
         /* An error: it is not protected, or not there, any more. */
         uffd->ops->protect(uffd, page, false);

@@ -10,12 +10,18 @@
  *                again, each in one step: no write is lost in between
  *
  * What was dropped, unmapped or moved is noted where that is done
- * (map_note_changed). Everything meets in one bit a page, space->changed, which
- * collect hands out and clears.
+ * (map_note_changed). Everything meets in one bit a page, which collect hands
+ * out and clears.
  *
- *     space->changed   # # . . # . . .     dropped, moved
- *     scan           + . # . . . . # #     written, there, not the page of zeros
- *     collect        = [# #). [#). [# #)
+ *     changed     # # . . # . . .     dropped, moved
+ *     scan      + . # . . . . # #     written, there, not the page of zeros
+ *     collect   = [# #). [#). [# #)
+ *
+ * There is one record in the kernel, and several who want to know: the program,
+ * checkpoints, resets. Each has bits of its own, `space->changed[who]`. Whoever
+ * asks harvests the kernel's record for all of them, and then clears his own. A
+ * page that is clean to one may be dirty to another: it is protected all the
+ * same, since its next write is news to the first.
  */
 #ifndef UF_FAULT_DIRTY_H
 #define UF_FAULT_DIRTY_H
@@ -29,11 +35,27 @@
 #include "ufault/dirty.h"
 
 /* Bodies of the public functions. Requires: no lock held. */
-int dirty_start(struct uf_space *space);
-int dirty_stop(struct uf_space *space);
+int dirty_start(struct uf_space *space, enum space_watcher who);
+int dirty_stop(struct uf_space *space, enum space_watcher who);
 ssize_t dirty_collect(struct uf_space *space, struct uf_range *ranges,
                       size_t max);
 enum uf_dirty_kind dirty_kind(struct uf_space *space);
+
+/*
+ * All that is dirty to `who`, who watches, and is clean from then on; whoever
+ * gets *ret destroys it. 0, -ENOMEM, or -EIO: nothing was taken. What the kernel
+ * serves and may be written is always among it.
+ */
+int dirty_take(struct uf_space *space, enum space_watcher who,
+               struct resident *ret);
+
+/* Adds what is dirty to him now, and stays so, to *pages. 0 or -EIO. */
+int dirty_look(struct uf_space *space, enum space_watcher who,
+               struct resident *pages);
+
+/* What was taken is dirty again. */
+void dirty_put_back(struct uf_space *space, enum space_watcher who,
+                    const struct resident *pages);
 
 /* A write to the protected page of addr waits, in a kernel that tells us so:
  * notes it and lets it go on. Any thread. */

@@ -194,7 +194,7 @@ static struct install_result install_locked(struct uf_space *space,
                                             const void *bytes)
 {
     struct uffd *uffd = space->region.uffd;
-    bool protect = space->changed.words != NULL;
+    bool protect = space->watched;
     struct install what = {
         .uffd = uffd,
         .window = window,
@@ -235,7 +235,7 @@ static struct install_result install_huge_locked(struct uf_space *space,
         .window = found->window,
         .touched = fault->addr,
         .write = (fault->flags & UF_FAULT_WRITE) != 0,
-        .protect = space->changed.words != NULL,
+        .protect = space->watched,
     };
     bool huge;
     struct install_result r = huge_install_locked(space, &what, &huge);

@@ -119,8 +119,9 @@ void map_reflag_locked(struct uf_space *space, const struct vma *vma,
 /* The contents of [part) are not what they were. */
 static inline void map_note_changed(struct uf_space *space, struct range part)
 {
-    if (space->changed.words)
-        resident_set(&space->changed, part);
+    for (int who = 0; space->watched && who < SPACE_WATCHERS; who++)
+        if (space->changed[who].words)
+            resident_set(&space->changed[who], part);
 }
 
 /* The pages of [part) have gone: its bits, and what counts them. */

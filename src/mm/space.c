@@ -248,8 +248,9 @@ void space_destroy(struct uf_space *space)
     resident_destroy(&space->resident);
     if (space->has_guards)
         resident_destroy(&space->guards);
-    if (space->changed.words)
-        resident_destroy(&space->changed);
+    for (int who = 0; who < SPACE_WATCHERS; who++)
+        if (space->changed[who].words)
+            resident_destroy(&space->changed[who]);
     if (space->written)
         close(space->written - 1);
     if (space->refused.words)

@@ -60,6 +60,14 @@ struct vm_pages {
     size_t locked;
 };
 
+/* Who wants to know what was written (fault/dirty.h). */
+enum space_watcher {
+    WATCH_USER,  /* uf_dirty_*  */
+    WATCH_IMAGE, /* image/: since the last image of the space */
+    WATCH_RESET, /* image/: since the last reset to one */
+    SPACE_WATCHERS
+};
+
 struct ahead;
 struct background;
 struct recording;
@@ -104,11 +112,12 @@ struct uf_space {
     struct resident refused;
     struct resident guards; /* pages with a guard marker (MADV_GUARD_INSTALL):
                                no install may go over them */
-    /* Pages that are not what they were when dirty tracking began, as far as
-     * is known (fault/dirty.h); no words if it is off. Set under the shared
+    /* Pages that are not what they were when a watcher began, as far as is
+     * known (fault/dirty.h); no words if it does not watch. Set under the shared
      * lock. */
-    struct resident changed;
-    int written; /* 1 + a pagemap of scan.h, where the kernel keeps a record */
+    struct resident changed[SPACE_WATCHERS];
+    bool watched; /* some of `changed` is in use */
+    int written;  /* 1 + a pagemap of scan.h, where the kernel keeps a record */
     uintptr_t changed_from; /* what is below was collected; 0: all was */
     /* The fault layer's: what is noted of each touch, or NULL. */
     struct recording *recording; /* fault/recording.h */
