@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The functions of ufault/image.h. As api.c: validate, call down, let only
+ * The functions of ufault/image.h and ufault/checkpoint.h. As api.c: validate, call down, let only
  * documented errors out. In a library without images: api_image_none.c.
  */
 #include "ufault/image.h"
@@ -10,6 +10,7 @@
 #include "api.h"
 #include "base/range.h"
 #include "fault/working_set.h"
+#include "image/checkpoint.h"
 #include "image/codec.h"
 #include "image/reader.h"
 #include "image/restore.h"
@@ -64,6 +65,21 @@ int uf_image_save(struct uf_space *space, const char *path,
     return err ? err
                : documented_for_save(
                      image_save(space, path, opts ? opts : &defaults));
+}
+
+int uf_checkpoint(struct uf_space *space, const char *path,
+                  const struct uf_image_opts *opts,
+                  struct uf_checkpoint_result *result)
+{
+    struct uf_image_opts defaults = {.size = sizeof(defaults)};
+    int err = api_may_call(space);
+
+    if (!err && (!path || (opts && !opts_are_sound(opts)) ||
+                 (result && result->size != sizeof(*result))))
+        err = -EINVAL;
+    if (!err)
+        err = image_checkpoint(space, path, opts ? opts : &defaults, result);
+    return err == -EBUSY || err == -EAGAIN ? err : documented_for_save(err);
 }
 
 static int documented_for_open(int err)

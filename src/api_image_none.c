@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* The functions of ufault/image.h in a library that was built without images
+/* The functions of ufault/image.h and ufault/checkpoint.h in a library that was built without images
  * (UFAULT_IMAGES off, or a library missing that they need). */
 #include <errno.h>
 
+#include "ufault/checkpoint.h"
 #include "ufault/image.h"
 
 int uf_image_save(struct uf_space *space, const char *path,
@@ -11,6 +12,17 @@ int uf_image_save(struct uf_space *space, const char *path,
     (void)space;
     (void)path;
     (void)opts;
+    return -ENOSYS;
+}
+
+int uf_checkpoint(struct uf_space *space, const char *path,
+                  const struct uf_image_opts *opts,
+                  struct uf_checkpoint_result *result)
+{
+    (void)space;
+    (void)path;
+    (void)opts;
+    (void)result;
     return -ENOSYS;
 }
 

@@ -301,42 +301,61 @@ ssize_t dirty_collect(struct uf_space *space, struct uf_range *ranges,
 
 /* ---- For the library itself --------------------------------------------- */
 
-/* Without a kernel's record, what is clean from now on must be protected. */
-static int protect_taken_locked(struct uf_space *space,
-                                const struct resident *taken)
+/* Sets in `to` what is set in `from` and mapped. What is not mapped stays noted
+ * until something is mapped there. */
+static void add_mapped(struct uf_space *space, struct resident *to,
+                       const struct resident *from)
+{
+    const struct vma *v =
+        vma_set_find_intersection(&space->vmas, space->resident.range);
+
+    for (; v; v = vma_set_next(&space->vmas, v)) {
+        struct range left = vma_range(v), run;
+
+        while (!range_is_empty(run = resident_run(from, left))) {
+            resident_set(to, run);
+            left.start = run.end;
+        }
+    }
+}
+
+/* All that is mapped is clean from now on; without a record of the kernel's, that
+ * must be seen to. */
+static int clean_mapped(struct uf_space *space, struct resident *changed)
 {
     const struct vma *v =
         vma_set_find_intersection(&space->vmas, space->resident.range);
     int err = 0;
 
-    for (; !is_async(space) && v && !err; v = vma_set_next(&space->vmas, v)) {
+    for (; v && !err; v = vma_set_next(&space->vmas, v)) {
         struct range left = vma_range(v), run;
+        bool ours = !(v->flags & VMA_HOST) && !is_async(space);
 
-        while (!(v->flags & VMA_HOST) && !err &&
-               !range_is_empty(run = resident_run(taken, left))) {
+        while (ours && !err &&
+               !range_is_empty(run = resident_run(changed, left))) {
             err = protect(space, run);
             left.start = run.end;
         }
+        if (!err)
+            resident_clear(changed, vma_range(v));
     }
     return err;
 }
 
 static int take_locked(struct uf_space *space, enum space_watcher who,
-                       struct resident *io)
+                       struct resident *to)
 {
     struct resident *changed = &space->changed[who];
-    struct resident fresh = *io;
     int err = harvest_locked(space);
 
-    if (!err)
-        note_served_locked(space, who);
-    if (!err)
-        err = protect_taken_locked(space, changed);
     if (err)
         return err;
-    *io = *changed;
-    *changed = fresh;
-    return 0;
+    note_served_locked(space, who);
+    add_mapped(space, to, changed);
+    err = clean_mapped(space, changed);
+    if (err)
+        add_mapped(space, changed, to);
+    return err;
 }
 
 int dirty_take(struct uf_space *space, enum space_watcher who,
@@ -357,17 +376,6 @@ int dirty_take(struct uf_space *space, enum space_watcher who,
     return err;
 }
 
-/* Sets in `to` what is set in `from`. */
-static void add_pages(struct resident *to, const struct resident *from)
-{
-    struct range left = from->range, run;
-
-    while (!range_is_empty(run = resident_run(from, left))) {
-        resident_set(to, run);
-        left.start = run.end;
-    }
-}
-
 int dirty_look(struct uf_space *space, enum space_watcher who,
                struct resident *pages)
 {
@@ -377,7 +385,7 @@ int dirty_look(struct uf_space *space, enum space_watcher who,
     if (space->changed[who].words)
         err = harvest_locked(space);
     if (!err)
-        add_pages(pages, &space->changed[who]);
+        add_mapped(space, pages, &space->changed[who]);
     rwlock_release(&space->map_lock);
     return err;
 }
@@ -387,7 +395,7 @@ void dirty_put_back(struct uf_space *space, enum space_watcher who,
 {
     rwlock_take_write(&space->map_lock);
     if (space->changed[who].words)
-        add_pages(&space->changed[who], pages);
+        add_mapped(space, &space->changed[who], pages);
     rwlock_release(&space->map_lock);
 }
 

@@ -42,14 +42,15 @@ ssize_t dirty_collect(struct uf_space *space, struct uf_range *ranges,
 enum uf_dirty_kind dirty_kind(struct uf_space *space);
 
 /*
- * All that is dirty to `who`, who watches, and is clean from then on; whoever
- * gets *ret destroys it. 0, -ENOMEM, or -EIO: nothing was taken. What the kernel
- * serves and may be written is always among it.
+ * All that is mapped and dirty to `who`, and is clean from then on; whoever gets
+ * *ret destroys it. 0, -ENOMEM, -EINVAL (he does not watch) or -EIO: nothing was
+ * taken. What the kernel serves and may be written is always among it.
  */
 int dirty_take(struct uf_space *space, enum space_watcher who,
                struct resident *ret);
 
-/* Adds what is dirty to him now, and stays so, to *pages. 0 or -EIO. */
+/* Adds what is dirty to him now, and stays so, to *pages. 0, -EINVAL or
+ * -EIO. */
 int dirty_look(struct uf_space *space, enum space_watcher who,
                struct resident *pages);
 

@@ -17,6 +17,7 @@ static const struct scan_arg kinds[] = {
                       .category_mask = PAGE_CAT_WRITTEN | PAGE_CAT_PFNZERO},
     [SCAN_COPIED] = {.category_inverted = PAGE_CAT_FILE,
                      .category_mask = PAGE_CAT_FILE},
+    [SCAN_PRESENT] = {0},
 };
 
 int scan_open(void)
@@ -26,31 +27,61 @@ int scan_open(void)
     return fd < 0 ? -errno : fd;
 }
 
+/* One call, for at most REGIONS: how many were found, or -errno. *part is what
+ * was not walked. */
+static int scan_some(int pagemap, enum scan_kind kind, struct range *part,
+                     struct scan_region *regions, unsigned max)
+{
+    struct scan_arg scan = kinds[kind];
+    int n;
+
+    scan.size = sizeof(scan);
+    scan.end = part->end;
+    scan.vec = (uintptr_t)regions;
+    scan.vec_len = max;
+    scan.category_anyof_mask = PAGE_CAT_PRESENT | PAGE_CAT_SWAPPED;
+    scan.return_mask = PAGE_CAT_PRESENT | PAGE_CAT_SWAPPED;
+    do {
+        scan.start = part->start;
+        n = ioctl(pagemap, SCAN_IOCTL, &scan);
+    } while (n < 0 && errno == EINTR);
+    if (n < 0)
+        return errno == ENOTTY ? -ENOTTY : -EIO;
+    part->start = (uintptr_t)scan.walk_end;
+    return n;
+}
+
+int scan_first(int pagemap, enum scan_kind kind, struct range part,
+               struct range *ret)
+{
+    uintptr_t end = part.end;
+    struct scan_region region;
+    int n = 0;
+
+    while (n == 0 && part.start < end) {
+        n = scan_some(pagemap, kind, &part, &region, 1);
+        if (n < 0)
+            return n;
+    }
+    *ret = n == 0
+               ? (struct range){end, end}
+               : (struct range){(uintptr_t)region.start, (uintptr_t)region.end};
+    return 0;
+}
+
 int scan_pages(int pagemap, enum scan_kind kind, struct range part,
                void (*found)(void *arg, struct range part), void *arg)
 {
     struct scan_region regions[REGIONS];
-    struct scan_arg scan = kinds[kind];
 
-    scan.size = sizeof(scan);
-    scan.end = part.end;
-    scan.vec = (uintptr_t)regions;
-    scan.vec_len = REGIONS;
-    scan.category_anyof_mask = PAGE_CAT_PRESENT | PAGE_CAT_SWAPPED;
-    scan.return_mask = PAGE_CAT_PRESENT | PAGE_CAT_SWAPPED;
     while (part.start < part.end) {
-        int n;
+        int n = scan_some(pagemap, kind, &part, regions, REGIONS);
 
-        scan.start = part.start;
-        n = ioctl(pagemap, SCAN_IOCTL, &scan);
-        if (n < 0 && errno == EINTR)
-            continue;
         if (n < 0)
-            return errno == ENOTTY ? -ENOTTY : -EIO;
+            return n;
         for (int i = 0; i < n; i++)
             found(arg, (struct range){(uintptr_t)regions[i].start,
                                       (uintptr_t)regions[i].end});
-        part.start = (uintptr_t)scan.walk_end;
     }
     return 0;
 }

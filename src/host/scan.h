@@ -14,7 +14,9 @@ enum scan_kind {
      * finding and protecting is one step. */
     SCAN_WRITTEN,
     /* A private mapping of a file: pages that are the process's own. */
-    SCAN_COPIED
+    SCAN_COPIED,
+    /* Any memory, also another process's: pages that are there at all. */
+    SCAN_PRESENT
 };
 
 /* An open /proc/self/pagemap, for this process alone, or the -errno of open(2). */
@@ -24,5 +26,9 @@ int scan_open(void);
  * as there. 0, -ENOTTY (before 6.7) or -EIO. */
 int scan_pages(int pagemap, enum scan_kind kind, struct range part,
                void (*found)(void *arg, struct range part), void *arg);
+
+/* The first such run; [part.end, part.end) if there is none. */
+int scan_first(int pagemap, enum scan_kind kind, struct range part,
+               struct range *ret);
 
 #endif

@@ -9,9 +9,10 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/range.h"
 #include "base/slab.h"
 #include "image/restore.h"
-#include "ufault/pager.h"
+#include "pager/pager.h"
 
 struct part {
     struct uf_image *image;
@@ -72,4 +73,19 @@ int image_pager(struct uf_image *image, uint64_t page, uint64_t npages,
     if (err)
         release(part);
     return err;
+}
+
+bool image_pager_pages(const struct uf_pager *pager, uint64_t offset,
+                       uint64_t npages, struct uf_image **ret_image,
+                       uint64_t *ret_page)
+{
+    const struct part *part = pager->context;
+    uint64_t first = offset / page_size();
+
+    if (pager->ops.fill != fill || first > part->npages ||
+        npages > part->npages - first)
+        return false;
+    *ret_image = part->image;
+    *ret_page = part->page + first;
+    return true;
 }

@@ -20,4 +20,10 @@ int image_restore(struct uf_image *image, const struct uf_space_opts *opts,
 int image_pager(struct uf_image *image, uint64_t page, uint64_t npages,
                 struct uf_pager **ret_pager);
 
+/* True if `pager` is one of these and has npages pages from `offset` on: *ret_image
+ * is its image, *ret_page the number there of the first. */
+bool image_pager_pages(const struct uf_pager *pager, uint64_t offset,
+                       uint64_t npages, struct uf_image **ret_image,
+                       uint64_t *ret_page);
+
 #endif

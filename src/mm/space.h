@@ -118,6 +118,7 @@ struct uf_space {
     struct resident changed[SPACE_WATCHERS];
     bool watched; /* some of `changed` is in use */
     int written;  /* 1 + a pagemap of scan.h, where the kernel keeps a record */
+    uint8_t image_id[16];   /* that changed[WATCH_IMAGE] is about; image/ */
     uintptr_t changed_from; /* what is below was collected; 0: all was */
     /* The fault layer's: what is noted of each touch, or NULL. */
     struct recording *recording; /* fault/recording.h */
@@ -131,6 +132,7 @@ struct uf_space {
     /* fault/background.h: of the engine, as soon as some memory of the space
      * has the huge policy; else NULL. */
     struct background *_Atomic background;
+    atomic_bool imaging; /* an image of it is being made; image/record.h */
     struct uf_template
         *template;            /* snapshot/: that it was made from, or NULL */
     uint64_t template_epoch;  /* of its mappings when they were made */
