@@ -11,17 +11,14 @@
 /* cmocka.h wants the four above first. */
 #include <cmocka.h>
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "fault/engine.h"
-#include "host/uffd_abi.h"
-#include "host/uffd_signal.h"
 #include "lib/live.h"
+#include "lib/ways.h"
 #include "ufault/dirty.h"
 #include "ufault/mman.h"
 
@@ -29,51 +26,6 @@
 #define ANON   (MAP_PRIVATE | MAP_ANONYMOUS)
 #define PAGES  1024
 #define RANGES 2048
-
-/* Ways to know: as the kernel is, or as an older one. */
-enum way { WAY_ASYNC, WAY_SYNC, WAYS };
-
-static bool is_here[WAYS];
-
-/* An engine of the kind under test whose kernel answers writes itself, or
- * not. */
-static struct uf_engine *engine_of(enum way way, uint32_t ndescriptors)
-{
-    struct uf_engine_opts opts = {.size = sizeof(opts),
-                                  .kind = live_engine_kind(),
-                                  .ndescriptors = ndescriptors};
-    bool signal = opts.kind == UF_ENGINE_SIGNAL;
-    uint64_t features = UFFD_FEATURE_THREAD_ID | UFFD_FEATURE_EXACT_ADDRESS |
-                        UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_POISON |
-                        (way == WAY_ASYNC ? UFFD_FEATURE_WP_ASYNC : 0) |
-                        (signal ? UFFD_FEATURE_SIGBUS : 0);
-    struct uffd uffds[4];
-    struct uf_engine *engine;
-
-    for (uint32_t i = 0; i < ndescriptors; i++) {
-        assert_int_equal(uffd_init(&uffds[i], UF_TIER_SYSCALL, features), 0);
-        if (signal)
-            assert_int_equal(uffd_signal_init(&uffds[i]), 0);
-    }
-    assert_int_equal(engine_create_on(&opts, uffds, &engine), 0);
-    return engine;
-}
-
-static struct uf_space *space_on(enum way way, struct uf_space_opts *opts,
-                                 size_t npages)
-{
-    opts->engine = engine_of(way, 1);
-    return live_space(opts, npages);
-}
-
-static void end(struct uf_space *space)
-{
-    struct uf_engine *engine = uf_space_engine(space);
-
-    live_assert_law(space);
-    assert_int_equal(uf_space_destroy(space), 0);
-    assert_int_equal(uf_engine_destroy(engine), 0);
-}
 
 /* Which of the space's first npages are reported, `max` ranges at a time; how
  * many in all. */
@@ -131,9 +83,9 @@ static void what_was_written_is_reported(void **state)
         enum way way = (enum way)(i % 2);
         struct uf_space *space;
 
-        if (!is_here[way])
+        if (!ways_are_here[way])
             continue;
-        space = space_on(way, &opts, PAGES);
+        space = ways_space(way, &opts, PAGES);
         for (size_t n = 0; n < 100; n++)
             live_write(live_page(space, draw(&seed, PAGES)), 9, NULL);
         assert_int_equal(uf_dirty_kind(space), UF_DIRTY_OFF);
@@ -166,7 +118,7 @@ static void what_was_written_is_reported(void **state)
         assert_int_equal(collect(space, dirty, PAGES, RANGES), 0);
         assert_int_equal(uf_dirty_stop(space), 0);
         assert_int_equal(live_write(live_page(space, 3), 1, NULL), 0);
-        end(space);
+        ways_end(space);
     }
 }
 
@@ -227,9 +179,9 @@ static void no_write_is_lost(void **state)
         struct writer writers[3];
         atomic_bool stop = false;
 
-        if (!is_here[way])
+        if (!ways_are_here[way])
             continue;
-        space = space_on((enum way)way, &opts, PAGES);
+        space = ways_space((enum way)way, &opts, PAGES);
         assert_int_equal(uf_dirty_start(space), 0);
         memset(copy, 0, PAGES * page_size());
         for (uint64_t i = 0; i < 3; i++) {
@@ -248,7 +200,7 @@ static void no_write_is_lost(void **state)
         catch_up(space, copy);
         assert_memory_equal(copy, (void *)live_page(space, 0),
                             PAGES * page_size());
-        end(space);
+        ways_end(space);
     }
     free(copy);
 }
@@ -268,9 +220,9 @@ static void calls_change_pages_too(void **state)
         static bool dirty[PAGES];
         uintptr_t base, to;
 
-        if (!is_here[way])
+        if (!ways_are_here[way])
             continue;
-        space = space_on((enum way)way, &opts, 0);
+        space = ways_space((enum way)way, &opts, 0);
         base = uf_space_base(space);
         assert_int_equal(uf_mmap(space, base, PAGES * page_size(), RW,
                                  ANON | MAP_FIXED, -1, 0),
@@ -327,7 +279,7 @@ static void calls_change_pages_too(void **state)
         assert_int_equal(uf_mmap(space, base, len, RW, ANON | MAP_FIXED, -1, 0),
                          base);
         assert_int_equal(collect(space, dirty, PAGES, RANGES), 16);
-        end(space);
+        ways_end(space);
     }
     free(copy);
 }
@@ -351,11 +303,11 @@ static void pagers_and_files(void **state)
         unsigned char byte = 0;
         intptr_t file;
 
-        if (!is_here[way])
+        if (!ways_are_here[way])
             continue;
         live_pager_init(&p, fill_pattern, NULL);
         opts.heap_pager = p.pager;
-        space = space_on((enum way)way, &opts, 64);
+        space = ways_space((enum way)way, &opts, 64);
         assert_int_equal(uf_dirty_start(space), 0);
         for (size_t i = 0; i < 64; i++)
             assert_int_equal(live_read(live_page(space, i), &byte, NULL), 0);
@@ -368,7 +320,7 @@ static void pagers_and_files(void **state)
         assert_true(file > 0);
         for (int i = 0; i < 2; i++)
             assert_int_equal(collect(space, dirty, PAGES, 2), 4);
-        end(space);
+        ways_end(space);
         uf_pager_unref(p.pager);
     }
 }
@@ -382,9 +334,9 @@ static void parts_and_huge_pages(void **state)
     struct uf_space *space;
 
     (void)state;
-    if (!is_here[WAY_ASYNC] || live_engine_kind() == UF_ENGINE_SIGNAL)
+    if (!ways_are_here[WAY_ASYNC] || live_engine_kind() == UF_ENGINE_SIGNAL)
         return;
-    opts.engine = engine_of(WAY_ASYNC, 4);
+    opts.engine = ways_engine(WAY_ASYNC, 4);
     space = live_space(&opts, 8000);
     assert_int_equal(uf_dirty_start(space), 0);
     for (size_t i = 0; i < 8000; i += 160)
@@ -392,7 +344,7 @@ static void parts_and_huge_pages(void **state)
     assert_int_equal(collect(space, dirty, 8192, RANGES), 50);
     for (size_t i = 0; i < 8000; i++)
         assert_int_equal(dirty[i], i % 160 == 0);
-    end(space);
+    ways_end(space);
 }
 
 /* A forked child has the memory, and nobody who tracks it. */
@@ -405,9 +357,9 @@ static void a_child_does_not_track(void **state)
     pid_t child;
 
     (void)state;
-    if (!is_here[WAY_ASYNC])
+    if (!ways_are_here[WAY_ASYNC])
         return;
-    space = space_on(WAY_ASYNC, &opts, 16);
+    space = ways_space(WAY_ASYNC, &opts, 16);
     assert_int_equal(uf_dirty_start(space), 0);
     assert_int_equal(live_write(live_page(space, 2), 5, NULL), 0);
     child = fork();
@@ -419,7 +371,7 @@ static void a_child_does_not_track(void **state)
     assert_int_equal(status, 0);
     assert_int_equal(collect(space, dirty, PAGES, RANGES), 1);
     assert_true(dirty[2]);
-    end(space);
+    ways_end(space);
 }
 
 int main(void)
@@ -433,15 +385,9 @@ int main(void)
         cmocka_unit_test(a_child_does_not_track),
     };
     int skipped = live_begin();
-    uint64_t features = 0;
 
-    uffd_features(UF_TIER_SYSCALL, &features);
-    is_here[WAY_SYNC] = (features & UFFD_FEATURE_PAGEFAULT_FLAG_WP) != 0;
-    is_here[WAY_ASYNC] = (features & UFFD_FEATURE_WP_ASYNC) != 0;
-    if (!skipped && !is_here[WAY_SYNC]) {
-        puts("skipped: no write protection by userfaultfd");
-        skipped = 77;
-    }
+    if (!skipped)
+        skipped = ways_begin();
     return skipped ? skipped
                    : cmocka_run_group_tests_name("dirty", tests, NULL, NULL);
 }
