@@ -13,6 +13,7 @@
 #include <cmocka.h>
 #include <errno.h>
 
+#include "ufault/checkpoint.h"
 #include "ufault/image.h"
 
 /* provokes: uf_image_save -ENOSYS
@@ -22,6 +23,7 @@
  * provokes: uf_image_verify -ENOSYS
  * provokes: uf_image_walk -ENOSYS
  * provokes: uf_image_read -ENOSYS
+ * provokes: uf_checkpoint -ENOSYS
  * provokes: uf_image_flatten -ENOSYS
  * provokes: uf_space_from_image -ENOSYS */
 static void nothing_is_there(void **state)
@@ -32,6 +34,7 @@ static void nothing_is_there(void **state)
 
     (void)state;
     assert_int_equal(uf_image_save(NULL, "/nowhere", NULL), -ENOSYS);
+    assert_int_equal(uf_checkpoint(NULL, "/nowhere", NULL, NULL), -ENOSYS);
     assert_int_equal(uf_image_open("/nowhere", &image), -ENOSYS);
     assert_int_equal(uf_image_info(image, &info), -ENOSYS);
     assert_int_equal(uf_image_working_set(image, NULL, 0), -ENOSYS);
