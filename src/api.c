@@ -173,8 +173,9 @@ int uf_space_create(const struct uf_space_opts *opts,
 
 int uf_space_destroy(struct uf_space *space)
 {
-    struct uf_template *template;
+    const struct space_origin *origin;
     struct uf_engine *own;
+    void *made_from;
 
     if (!space)
         return 0;
@@ -183,7 +184,8 @@ int uf_space_destroy(struct uf_space *space)
     if (engine_is_handler_thread())
         return -EDEADLK;
     own = space->own_engine;
-    template = space->template;
+    origin = space->origin;
+    made_from = space->made_from;
     if (space->engine)
         api_prepare_stack(space->engine);
     default_space_forget(space);
@@ -196,7 +198,8 @@ int uf_space_destroy(struct uf_space *space)
     recording_free(space);
     ahead_free(space);
     space_destroy(space);
-    template_unref(template);
+    if (origin)
+        origin->release(made_from);
     return own ? engine_destroy(own) : 0;
 }
 

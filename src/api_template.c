@@ -58,9 +58,9 @@ int uf_space_reset(struct uf_space *space)
 {
     int err = api_may_call(space);
 
-    if (!err && !space->template)
+    if (!err && !space->origin)
         err = -EINVAL;
-    return err ? err : template_reset(space);
+    return err ? err : space->origin->reset(space);
 }
 
 int uf_pool_create(struct uf_template *t, const struct uf_space_opts *opts,

@@ -172,30 +172,30 @@ static uint64_t needed_bytes(const struct uf_image *image)
     return end;
 }
 
-static int restore_into(struct restoring *r)
+int image_lay_out(struct uf_image *image, struct uf_space *space)
 {
-    const struct image_header *h = &r->image->header;
-    int err = set_break(r, h->brk);
+    struct restoring r = {
+        .image = image, .space = space, .base = uf_space_base(space)};
+    const struct image_header *h = &image->header;
+    int err = set_break(&r, h->brk);
 
     for (size_t i = 0; !err && i < h->nmappings; i++)
-        err = map_one(r, &r->image->index.mappings[i]);
+        err = map_one(&r, &image->index.mappings[i]);
     return err;
 }
 
 /* A hint: without it all comes as it is touched. */
-static void bring_ahead(struct restoring *r)
+static void bring_ahead(const struct uf_image *image, struct uf_space *space)
 {
-    const struct uf_image *image = r->image;
-
     if (image->header.nworking > 0)
-        ahead_start(r->space, image->index.working, image->header.nworking, 0);
+        ahead_start(space, image->index.working, image->header.nworking, 0);
 }
 
 int image_restore(struct uf_image *image, const struct uf_space_opts *opts,
                   struct uf_space **ret_space)
 {
     struct uf_space_opts all = {.size = sizeof(all)};
-    struct restoring r = {.image = image};
+    struct uf_space *space;
     int err;
 
     if (opts)
@@ -206,16 +206,17 @@ int image_restore(struct uf_image *image, const struct uf_space_opts *opts,
         return -EINVAL;
     if (!(all.flags & UF_SPACE_NO_AHEAD))
         image_read_ahead(image);
-    err = uf_space_create(&all, &r.space);
+    err = uf_space_create(&all, &space);
     if (err)
         return err;
-    r.base = uf_space_base(r.space);
-    err = restore_into(&r);
+    err = image_lay_out(image, space);
+    if (!err)
+        err = image_is_origin(image, space);
     if (!err && !(all.flags & UF_SPACE_NO_AHEAD))
-        bring_ahead(&r);
+        bring_ahead(image, space);
     if (err)
-        uf_space_destroy(r.space);
+        uf_space_destroy(space);
     else
-        *ret_space = r.space;
+        *ret_space = space;
     return err;
 }

@@ -13,6 +13,13 @@ struct uf_pager;
 int image_restore(struct uf_image *image, const struct uf_space_opts *opts,
                   struct uf_space **ret_space);
 
+/* Lays the image out in a space where nothing is mapped. 0 or -errno. */
+int image_lay_out(struct uf_image *image, struct uf_space *space);
+
+/* reset.c: from now on uf_space_reset brings the space back to the image, as it
+ * is now. 0 or -ENOMEM. */
+int image_is_origin(struct uf_image *image, struct uf_space *space);
+
 /*
  * A pager of pages [page, page + npages): offset 0 is the first, behind the last
  * come zeros. Holds a reference on the image. 0 or -ENOMEM.

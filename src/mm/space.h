@@ -72,7 +72,14 @@ struct ahead;
 struct background;
 struct recording;
 struct stream_slot;
-struct uf_template;
+
+/* What a space was made from, and goes back to. */
+struct space_origin {
+    /* As uf_space_reset. Requires: no lock held. */
+    int (*reset)(struct uf_space *space);
+    /* The space is gone. */
+    void (*release)(void *made_from);
+};
 
 struct uf_space {
     _Atomic uint32_t magic;
@@ -133,13 +140,13 @@ struct uf_space {
      * has the huge policy; else NULL. */
     struct background *_Atomic background;
     atomic_bool imaging; /* an image of it is being made; image/record.h */
-    struct uf_template
-        *template;            /* snapshot/: that it was made from, or NULL */
-    uint64_t template_epoch;  /* of its mappings when they were made */
-    struct uf_engine *engine; /* NULL in a forked child without one */
-    struct uf_engine *own_engine; /* made for this space alone, or NULL */
-    uint64_t serial;              /* of this attachment, never used again */
-    _Atomic uint32_t pins;        /* faults being served: destroy waits for 0 */
+    const struct space_origin *origin; /* or NULL */
+    void *made_from;                   /* the origin's */
+    uint64_t made_epoch;               /* a template's: mm/layout.h */
+    struct uf_engine *engine;          /* NULL in a forked child without one */
+    struct uf_engine *own_engine;      /* made for this space alone, or NULL */
+    uint64_t serial;       /* of this attachment, never used again */
+    _Atomic uint32_t pins; /* faults being served: destroy waits for 0 */
     /* Faults whose thread may have been woken and that are not counted yet;
      * space_stats waits for 0, so that a thread finds its own touches counted.
      * No foreign code runs meanwhile. */

@@ -101,7 +101,7 @@ int clones_get(struct uf_pool *pool, struct uf_space **ret_space)
 
 int clones_put(struct uf_pool *pool, struct uf_space *space)
 {
-    if (space->template != pool->template)
+    if (!template_made(pool->template, space))
         return -EINVAL;
     if (template_reset(space) != 0 || !add(pool, space))
         uf_space_destroy(space);

@@ -11,6 +11,7 @@
 #include "base/slab.h"
 #include "base/sys.h"
 #include "host/scan.h"
+#include "mm/layout.h"
 #include "mm/map.h"
 #include "ufault/mman.h"
 #include "ufault/ufault.h"
@@ -101,13 +102,17 @@ int template_apply(struct uf_template *t, struct uf_space *space)
     return at < 0 ? (int)at : 0;
 }
 
-/* Calls that may have changed the mappings, in a number. */
-static uint64_t epoch(const struct uf_space *space)
+static void release(void *made_from)
 {
-    const struct counters *c = space->counters;
+    template_unref(made_from);
+}
 
-    return COUNTER_GET(c, mmaps) + COUNTER_GET(c, munmaps) +
-           COUNTER_GET(c, mprotects) + COUNTER_GET(c, mremaps);
+static const struct space_origin origin = {.reset = template_reset,
+                                           .release = release};
+
+bool template_made(const struct uf_template *t, const struct uf_space *space)
+{
+    return space->origin == &origin && space->made_from == t;
 }
 
 int template_clone(struct uf_template *t, const struct uf_space_opts *opts,
@@ -131,8 +136,9 @@ int template_clone(struct uf_template *t, const struct uf_space_opts *opts,
         uf_space_destroy(space);
         return err == -EINVAL ? err : -ENOMEM;
     }
-    space->template = template_ref(t);
-    space->template_epoch = epoch(space);
+    space->origin = &origin;
+    space->made_from = template_ref(t);
+    space->made_epoch = layout_epoch(space);
     *ret_space = space;
     return 0;
 }
@@ -142,7 +148,7 @@ int template_clone(struct uf_template *t, const struct uf_space_opts *opts,
 /* All of its mappings are the template's, each as it was laid out. */
 static bool is_laid_out_locked(struct uf_space *space)
 {
-    const struct uf_template *t = space->template;
+    const struct uf_template *t = space->made_from;
     uintptr_t base = space->region.range.start;
     const struct vma *v =
         vma_set_find_intersection(&space->vmas, space->region.range);
@@ -169,8 +175,8 @@ static void undo_run(void *arg, struct range run)
 {
     const struct undo *u = arg;
     struct uf_space *space = u->space;
-    const char *from =
-        space->template->view + (run.start - space->region.range.start);
+    const struct uf_template *t = space->made_from;
+    const char *from = t->view + (run.start - space->region.range.start);
 
     map_note_changed(space, run);
     if (!(u->map->prot & PROT_WRITE) ||
@@ -182,7 +188,7 @@ static void undo_run(void *arg, struct range run)
 
 static int undo_pages(struct uf_space *space, int pagemap)
 {
-    const struct uf_template *t = space->template;
+    const struct uf_template *t = space->made_from;
     uintptr_t base = space->region.range.start;
     int err = 0;
 
@@ -211,28 +217,23 @@ static int lay_out_again(struct uf_space *space)
     uf_brk(space, all.start);
     err = uf_munmap(space, all.start, range_len(all));
     if (!err)
-        err = template_apply(space->template, space);
-    space->template_epoch = epoch(space);
+        err = template_apply(space->made_from, space);
+    space->made_epoch = layout_epoch(space);
     return err ? -ENOMEM : 0;
-}
-
-static bool has_guards(const struct uf_space *space)
-{
-    return space->has_guards && atomic_load(&space->guards.pages) > 0;
 }
 
 /* Nothing but the break and pages may have changed, and the break not below
  * where it was. */
 static bool is_as_before(struct uf_space *space)
 {
-    uintptr_t brk = space->region.range.start + space->template->brk;
+    const struct uf_template *t = space->made_from;
     bool same;
 
-    if (space->template_epoch != epoch(space) || has_guards(space) ||
-        uf_brk(space, brk) != brk)
+    if (!layout_is_near(space, space->made_epoch,
+                        space->region.range.start + t->brk))
         return false;
     rwlock_take_read(&space->map_lock);
-    same = is_laid_out_locked(space) && !space->def_flags;
+    same = is_laid_out_locked(space);
     rwlock_release(&space->map_lock);
     return same;
 }

@@ -59,4 +59,7 @@ int template_clone(struct uf_template *t, const struct uf_space_opts *opts,
                    struct uf_space **ret_space);
 int template_reset(struct uf_space *space);
 
+/* True if the space was made from this one. */
+bool template_made(const struct uf_template *t, const struct uf_space *space);
+
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Templates and pools that cannot be: no memory, no descriptors, no room, from a
+ * Templates and pools that cannot be: wrong arguments, no memory, no descriptors, no room, from a
  * pager. Nothing is left over, and the next try is right.
  *
  * The comments "provokes: FUNCTION -ERRNO ..." are read by
@@ -35,6 +35,92 @@ static struct uf_template *a_template(void)
     assert_int_equal(uf_template_create(space, &t), 0);
     assert_int_equal(uf_space_destroy(space), 0);
     return t;
+}
+
+/* provokes: uf_template_create -EINVAL -EOPNOTSUPP
+ * provokes: uf_space_from_template -EINVAL -ENOMEM
+ * provokes: uf_space_reset -EINVAL */
+static void what_is_no_template(void **state)
+{
+    struct uf_space_opts opts = {.size = sizeof(opts)};
+    struct uf_space *space = live_space(NULL, 4), *other = NULL;
+    struct uf_template *t = a_template(), *none = NULL;
+    intptr_t shared;
+
+    (void)state;
+    assert_int_equal(uf_template_create(NULL, &none), -EINVAL);
+    assert_int_equal(uf_template_create(space, NULL), -EINVAL);
+    shared =
+        uf_mmap(space, 0, page_size(), RW, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert_true(shared > 0);
+    assert_int_equal(uf_template_create(space, &none), -EOPNOTSUPP);
+    assert_int_equal(uf_space_reset(NULL), -EINVAL);
+    assert_int_equal(uf_space_reset(space), -EINVAL);
+    assert_int_equal(uf_space_from_template(NULL, NULL, &other), -EINVAL);
+    assert_int_equal(uf_space_from_template(t, NULL, NULL), -EINVAL);
+    opts.len_bytes = 2 * page_size();
+    assert_int_equal(uf_space_from_template(t, &opts, &other), -EINVAL);
+    opts.len_bytes = 0;
+    opts.limit_as = 2 * page_size();
+    assert_int_equal(uf_space_from_template(t, &opts, &other), -ENOMEM);
+    assert_int_equal(uf_template_bytes(NULL), 0);
+    uf_template_unref(NULL);
+    assert_null(uf_template_ref(NULL));
+    uf_template_unref(t);
+    assert_int_equal(uf_space_destroy(space), 0);
+}
+
+/* provokes: uf_pool_create -EINVAL
+ * provokes: uf_pool_get -EINVAL
+ * provokes: uf_pool_put -EINVAL */
+static void what_is_no_pool(void **state)
+{
+    struct uf_space_opts opts = {.size = sizeof(opts),
+                                 .address = live_aligned_address()};
+    struct uf_space *space = live_space(NULL, 4), *other = NULL;
+    struct uf_template *t = a_template();
+    struct uf_pool *pool = NULL;
+
+    (void)state;
+    assert_int_equal(uf_pool_create(NULL, NULL, 1, &pool), -EINVAL);
+    assert_int_equal(uf_pool_create(t, NULL, 1, NULL), -EINVAL);
+    assert_int_equal(uf_pool_create(t, NULL, 65537, &pool), -EINVAL);
+    assert_int_equal(uf_pool_create(t, &opts, 1, &pool), -EINVAL);
+    assert_int_equal(uf_pool_create(t, NULL, 0, &pool), 0);
+    assert_int_equal(uf_pool_get(NULL, &other), -EINVAL);
+    assert_int_equal(uf_pool_get(pool, NULL), -EINVAL);
+    assert_int_equal(uf_pool_put(NULL, space), -EINVAL);
+    assert_int_equal(uf_pool_put(pool, NULL), -EINVAL);
+    assert_int_equal(uf_pool_put(pool, space), -EINVAL);
+    assert_int_equal(uf_pool_ready(NULL), 0);
+    uf_pool_destroy(NULL);
+    uf_pool_destroy(pool);
+    uf_template_unref(t);
+    assert_int_equal(uf_space_destroy(space), 0);
+}
+
+static ssize_t never_fill(struct live_pager *p, const struct uf_fill *r)
+{
+    (void)p;
+    (void)r;
+    return -EIO;
+}
+
+/* provokes: uf_template_create -EFAULT */
+static void a_page_that_cannot_be_had(void **state)
+{
+    struct uf_space_opts opts = {0};
+    struct uf_template *t = NULL;
+    struct uf_space *space;
+    struct live_pager p;
+
+    (void)state;
+    live_pager_init(&p, never_fill, NULL);
+    opts.heap_pager = p.pager;
+    space = live_space(&opts, 4);
+    assert_int_equal(uf_template_create(space, &t), -EFAULT);
+    assert_int_equal(uf_space_destroy(space), 0);
+    uf_pager_unref(p.pager);
 }
 
 static struct uf_space *_Atomic its_space;
@@ -223,8 +309,13 @@ static void without_a_place(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(from_a_pager),        cmocka_unit_test(without_memory),
-        cmocka_unit_test(without_descriptors), cmocka_unit_test(without_room),
+        cmocka_unit_test(what_is_no_template),
+        cmocka_unit_test(what_is_no_pool),
+        cmocka_unit_test(a_page_that_cannot_be_had),
+        cmocka_unit_test(from_a_pager),
+        cmocka_unit_test(without_memory),
+        cmocka_unit_test(without_descriptors),
+        cmocka_unit_test(without_room),
         cmocka_unit_test(without_a_place),
     };
     int skipped = live_begin();
