@@ -241,7 +241,8 @@ int uf_image_set_working_set(struct uf_image *image, const char *path,
                              const struct uf_working_set *set);
 
 /*
- * uf_space_from_image: a new space that is as the saved one was. `opts` is
+ * uf_space_from_image: a new space that is as the saved one was, and can be that
+ * again (uf_space_reset). `opts` is
  * uf_space_create's, or NULL: all defaults; len_bytes 0 means as long as it
  * was, address 0 the kernel's choice (for the same one: uf_image_info). What
  * the heap grows into is opts->heap_pager's, or zeros. The image may be closed

@@ -72,16 +72,24 @@ int uf_space_from_template(struct uf_template *t,
                            struct uf_space **ret_space);
 
 /*
- * uf_space_reset: makes the space what it was when it came from its template:
- * mappings, break, every byte. Pages that were not written stay resident; those
- * that were are copied back or dropped, whichever is cheaper. Limits, hooks and
- * statistics stay. Nobody may use the space meanwhile.
+ * uf_space_reset: makes the space what it was when it came from its template, or
+ * its image (uf_space_from_image): mappings, break, every byte. Pages that were
+ * not written stay resident. Those that were are copied back or dropped,
+ * whichever is cheaper with the next request's touches; where they come from an
+ * image they are dropped. Limits, hooks and statistics stay. Nobody may use the
+ * space meanwhile.
+ *
+ * A space from an image does not know what was written until its first reset,
+ * which drops all of its pages and begins to track (ufault/dirty.h has the cost).
+ * Called right after uf_space_from_image it costs nothing. Where writes cannot
+ * be tracked each reset drops all.
  *
  * Returns 0 or
- *   -EINVAL   no live space, or not made from a template
+ *   -EINVAL   no live space, or made from neither
  *   -EDEADLK  called from a handler thread
- *   -ENOMEM   it could not be made so (vm.max_map_count): the space is good for
- *             nothing but another try, or uf_space_destroy
+ *   -ENOMEM   it could not be made so (vm.max_map_count; a stack in an image that
+ *             cannot be read): the space is good for nothing but another try, or
+ *             uf_space_destroy
  */
 int uf_space_reset(struct uf_space *space);
 

@@ -142,6 +142,7 @@ struct uf_space {
     atomic_bool imaging; /* an image of it is being made; image/record.h */
     const struct space_origin *origin; /* or NULL */
     void *made_from;                   /* the origin's */
+    size_t made_own;                   /* its pages at the first reset */
     uint64_t made_epoch;               /* a template's: mm/layout.h */
     struct uf_engine *engine;          /* NULL in a forked child without one */
     struct uf_engine *own_engine;      /* made for this space alone, or NULL */

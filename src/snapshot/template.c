@@ -10,15 +10,17 @@
 
 #include "base/slab.h"
 #include "base/sys.h"
+#include "host/drop.h"
 #include "host/scan.h"
 #include "mm/layout.h"
 #include "mm/map.h"
 #include "ufault/mman.h"
 #include "ufault/ufault.h"
 
-/* A longer run of written pages is dropped in one call; to copy it back would
- * take longer. */
-#define RUN_PAGES 16
+/* Pages that were copied once stay the clone's own, and are copied back at every
+ * reset from then on, written or not: the kernel does not tell. They may become
+ * twice as many as at first, and so many more. */
+#define OWN_MORE 64u
 
 static struct slab_cache templates =
     SLAB_CACHE("template", sizeof(struct uf_template));
@@ -169,34 +171,71 @@ static bool is_laid_out_locked(struct uf_space *space)
 struct undo {
     struct uf_space *space;
     const struct template_map *map;
+    size_t npages; /* so far */
 };
 
+/* Back to the template's page costs more than its bytes: it takes the kernel
+ * longer to drop a page than to copy one, however long the run, and the next
+ * write has to copy it all the same. */
 static void undo_run(void *arg, struct range run)
 {
-    const struct undo *u = arg;
+    struct undo *u = arg;
     struct uf_space *space = u->space;
     const struct uf_template *t = space->made_from;
     const char *from = t->view + (run.start - space->region.range.start);
 
     map_note_changed(space, run);
-    if (!(u->map->prot & PROT_WRITE) ||
-        range_len(run) > RUN_PAGES * page_size())
+    u->npages += range_len(run) / page_size();
+    if (!(u->map->prot & PROT_WRITE))
         region_drop(&space->region, run);
     else
         memcpy((void *)run.start, from, range_len(run)); /* NOLINT */
+}
+
+static void drop_run(void *arg, struct range run)
+{
+    drop_add(arg, run);
+}
+
+/* The clone has far more pages of its own than at its first reset: perhaps each
+ * request writes others. It begins again with none. */
+static void drop_own(struct uf_space *space, int pagemap)
+{
+    const struct uf_template *t = space->made_from;
+    uintptr_t base = space->region.range.start;
+    struct drop drop;
+
+    drop_begin(&drop);
+    for (size_t i = 0; i < t->nmaps; i++)
+        scan_pages(pagemap, SCAN_COPIED,
+                   (struct range){base + t->maps[i].part.start,
+                                  base + t->maps[i].part.end},
+                   drop_run, &drop);
+    drop_end(&drop);
+}
+
+static void limit_own(struct uf_space *space, int pagemap, size_t npages)
+{
+    if (space->made_own == 0) {
+        space->made_own = npages;
+    } else if (npages > 2 * space->made_own + OWN_MORE) {
+        drop_own(space, pagemap);
+        space->made_own = 0;
+    }
 }
 
 static int undo_pages(struct uf_space *space, int pagemap)
 {
     const struct uf_template *t = space->made_from;
     uintptr_t base = space->region.range.start;
+    struct undo undo = {.space = space};
     int err = 0;
 
     for (size_t i = 0; i < t->nmaps && !err; i++) {
         struct range part = {base + t->maps[i].part.start,
                              base + t->maps[i].part.end};
-        struct undo undo = {space, &t->maps[i]};
 
+        undo.map = &t->maps[i];
         err = pagemap < 0
                   ? -ENOTTY
                   : scan_pages(pagemap, SCAN_COPIED, part, undo_run, &undo);
@@ -205,6 +244,8 @@ static int undo_pages(struct uf_space *space, int pagemap)
             err = region_drop(&space->region, part);
         }
     }
+    if (!err && pagemap >= 0)
+        limit_own(space, pagemap, undo.npages);
     return err;
 }
 
@@ -219,6 +260,7 @@ static int lay_out_again(struct uf_space *space)
     if (!err)
         err = template_apply(space->made_from, space);
     space->made_epoch = layout_epoch(space);
+    space->made_own = 0;
     return err ? -ENOMEM : 0;
 }
 

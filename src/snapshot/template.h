@@ -9,7 +9,7 @@
  * The kernel is the pager of a clone: a read shares the memfd's page, a write
  * copies it. So what a clone has changed is what is anonymous in it, which
  * PAGEMAP_SCAN tells from pages of the memfd. Reset puts the template's bytes
- * back into single pages, and drops long runs of them.
+ * back into these; if they have become many it drops them, too.
  *
  * A clone whose mappings may have changed is mapped anew. Counters tell: calls
  * that map have been made, or not; the walk tells the rest.

@@ -108,12 +108,22 @@ static void a_reset_brings_everything_back(void **state)
     tear_down(&rig);
 }
 
+static struct page_counts count_pages(struct range part)
+{
+    struct page_counts counts;
+    struct pages *pages;
+
+    assert_int_equal(pages_open(&pages), 0);
+    assert_int_equal(pages_count(pages, part, &counts), 0);
+    pages_close(pages);
+    return counts;
+}
+
 /* What was not written stays where it is. */
 static void clean_pages_stay(void **state)
 {
     struct page_counts counts;
     struct uf_space *space;
-    struct pages *pages;
     struct range part;
     struct rig rig;
 
@@ -127,11 +137,39 @@ static void clean_pages_stay(void **state)
         assert_int_equal(live_write(live_page(space, 200 + 10 * i), 1, NULL),
                          0);
     assert_int_equal(uf_space_reset(space), 0);
-    assert_int_equal(pages_open(&pages), 0);
-    assert_int_equal(pages_count(pages, part, &counts), 0);
-    pages_close(pages);
+    counts = count_pages(part);
     assert_int_equal(counts.present, 100);
     assert_int_equal(counts.file, 95); /* five were copied back */
+    warmed_expect(space, rig.bytes);
+    assert_int_equal(uf_space_destroy(space), 0);
+    tear_down(&rig);
+}
+
+/* Other pages are written each time: the clone does not end with a copy of all
+ * of its template. */
+static void copies_do_not_pile_up(void **state)
+{
+    struct uf_space *space;
+    struct range part;
+    struct rig rig;
+    size_t most = 0, own = 0;
+
+    (void)state;
+    set_up(&rig);
+    space = clone_of(&rig);
+    part = (struct range){live_page(space, 200), live_page(space, 300)};
+    for (size_t round = 0; round < 20; round++) {
+        struct page_counts counts;
+
+        for (size_t i = 0; i < 5; i++)
+            live_write(live_page(space, 200 + 5 * round + i), 1, NULL);
+        assert_int_equal(uf_space_reset(space), 0);
+        counts = count_pages(part);
+        own = counts.present - counts.file;
+        most = own > most ? own : most;
+    }
+    assert_in_range(most, 50, 80);
+    assert_true(own < most);
     warmed_expect(space, rig.bytes);
     assert_int_equal(uf_space_destroy(space), 0);
     tear_down(&rig);
@@ -225,6 +263,7 @@ int main(void)
         cmocka_unit_test(a_clone_is_its_template),
         cmocka_unit_test(a_reset_brings_everything_back),
         cmocka_unit_test(clean_pages_stay),
+        cmocka_unit_test(copies_do_not_pile_up),
         cmocka_unit_test(a_pool_leaks_nothing),
         cmocka_unit_test(threads_share_a_pool),
     };
