@@ -109,10 +109,10 @@ void report_json(FILE *json, const struct result *results, size_t n);
 extern const struct row touch_rows[], huge_rows[], peer_rows[], pinned_rows[],
     thread_rows[], resident_rows[], part_rows[], idle_rows[], map_rows[],
     beside_rows[], program_rows[], mapped_rows[], file_rows[], clone_rows[],
-    cold_rows[], image_rows[];
+    cold_rows[], image_rows[], checkpoint_rows[];
 extern const size_t touch_nrows, huge_nrows, peer_nrows, pinned_nrows,
     thread_nrows, resident_nrows, part_nrows, idle_nrows, map_nrows,
     beside_nrows, program_nrows, mapped_nrows, file_nrows, clone_nrows,
-    cold_nrows, image_nrows;
+    cold_nrows, image_nrows, checkpoint_nrows;
 
 #endif
