@@ -18,6 +18,11 @@ build_packages=(cmake ninja-build pkg-config gcc libc6-dev liburing-dev
 demo_packages=(perl gawk python3 bash coreutils procps liblz4-dev
                libmimalloc-dev libjemalloc-dev)
 
+# The guests of demo/wasm: from C to wasm and back, and what they are made of.
+# Without these there is no such demo.
+wasm_packages=(wabt wasi-libc clang-14 lld-14 libclang-rt-14-dev-wasm32
+               liblzo2-dev libxxhash-dev librust-lua52-sys-dev liblua5.4-dev)
+
 # What the benchmarks run under `ufault run`, and a baseline to compare with,
 # which they do without where it cannot be had.
 bench_packages=(perl gawk python3 gcc coreutils sqlite3 xz-utils nodejs
