@@ -138,6 +138,7 @@ struct uf_working_set_report {
  *
  * Returns 0 or
  *   -EINVAL   no live space; report is NULL; report->size is unknown
+ *   -EDEADLK  called from a handler thread
  *   -ENODATA  there was none
  */
 int uf_working_set_report(struct uf_space *space,

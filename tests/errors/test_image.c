@@ -147,6 +147,7 @@ static void from_a_pager(void **state)
 /* provokes: uf_image_save -ENOMEM
  * provokes: uf_image_open -ENOMEM
  * provokes: uf_image_flatten -ENOMEM
+ * provokes: uf_image_set_working_set -ENOMEM
  * provokes: uf_space_from_image -ENOMEM */
 static void without_memory(void **state)
 {
@@ -187,6 +188,9 @@ static void without_memory(void **state)
     }
     slab_inject_failure(1, 1);
     assert_int_equal(uf_image_flatten(image, image_other), -ENOMEM);
+    slab_inject_failure(1, 1);
+    assert_int_equal(uf_image_set_working_set(image, image_other, NULL),
+                     -ENOMEM);
     slab_inject_failure(0, 0);
     assert_int_equal(uf_space_destroy(made), 0);
     assert_int_equal(uf_space_from_image(image, &opts, &made), -ENOMEM);

@@ -24,6 +24,7 @@
 #include "ufault/image.h"
 
 /* provokes: uf_image_save -EXDEV -EBADMSG
+ * provokes: uf_image_set_working_set -EXDEV -EINVAL
  * provokes: uf_image_open -ENOENT -ESTALE */
 static void parents(void **state)
 {
@@ -37,6 +38,17 @@ static void parents(void **state)
     assert_int_equal(uf_image_open(image_path, &how.parent), 0);
     assert_int_equal(uf_image_save(space, image_inner, &how), -EXDEV);
     assert_int_equal(uf_image_save(space, image_other, &how), 0);
+    assert_int_equal(uf_image_open(image_other, &image), 0);
+    assert_int_equal(uf_image_set_working_set(image, image_inner, NULL),
+                     -EXDEV);
+    assert_int_equal(uf_image_set_working_set(image, image_path, NULL),
+                     -EINVAL);
+    assert_int_equal(uf_image_set_working_set(image, NULL, NULL), -EINVAL);
+    assert_int_equal(uf_image_set_working_set(NULL, image_other, NULL),
+                     -EINVAL);
+    /* In its own place. */
+    assert_int_equal(uf_image_set_working_set(image, image_other, NULL), 0);
+    uf_image_close(image);
     assert_int_equal(uf_image_open(image_other, &image), 0);
     uf_image_close(image);
     /* Its bytes are compared with the space's. */
@@ -80,6 +92,7 @@ static void too_many_parents(void **state)
 
 /* provokes: uf_image_save -ENOENT -ENOTDIR -EISDIR -ENAMETOOLONG
  * provokes: uf_image_flatten -ENOENT -ENOTDIR -EISDIR -ENAMETOOLONG -EINVAL
+ * provokes: uf_image_set_working_set -ENOENT -ENOTDIR -EISDIR -ENAMETOOLONG
  * provokes: uf_image_open -ENOENT -ENOTDIR -ENAMETOOLONG */
 static void names_that_lead_nowhere(void **state)
 {
@@ -93,20 +106,24 @@ static void names_that_lead_nowhere(void **state)
     snprintf(name, sizeof(name), "%s/none/image", image_dir);
     assert_int_equal(uf_image_save(space, name, NULL), -ENOENT);
     assert_int_equal(uf_image_flatten(flat, name), -ENOENT);
+    assert_int_equal(uf_image_set_working_set(flat, name, NULL), -ENOENT);
     assert_int_equal(uf_image_open(name, &image), -ENOENT);
     snprintf(name, sizeof(name), "%s/none", image_dir);
     assert_int_equal(uf_image_open(name, &image), -ENOENT);
     snprintf(name, sizeof(name), "%s/image", image_path);
     assert_int_equal(uf_image_save(space, name, NULL), -ENOTDIR);
     assert_int_equal(uf_image_flatten(flat, name), -ENOTDIR);
+    assert_int_equal(uf_image_set_working_set(flat, name, NULL), -ENOTDIR);
     assert_int_equal(uf_image_open(name, &image), -ENOTDIR);
     snprintf(name, sizeof(name), "%s/%0300d", image_dir, 1);
     assert_int_equal(uf_image_save(space, name, NULL), -ENAMETOOLONG);
     assert_int_equal(uf_image_flatten(flat, name), -ENAMETOOLONG);
+    assert_int_equal(uf_image_set_working_set(flat, name, NULL), -ENAMETOOLONG);
     assert_int_equal(uf_image_open(name, &image), -ENAMETOOLONG);
     snprintf(name, sizeof(name), "%s/inner", image_dir);
     assert_int_equal(uf_image_save(space, name, NULL), -EISDIR);
     assert_int_equal(uf_image_flatten(flat, name), -EISDIR);
+    assert_int_equal(uf_image_set_working_set(flat, name, NULL), -EISDIR);
     assert_int_equal(uf_image_flatten(NULL, name), -EINVAL);
     assert_int_equal(uf_image_flatten(flat, NULL), -EINVAL);
     assert_int_equal(uf_image_flatten(flat, "/"), -EINVAL);
@@ -116,6 +133,7 @@ static void names_that_lead_nowhere(void **state)
 
 /* provokes: uf_image_save -EACCES -EMFILE -ENOSPC -EFBIG -EIO
  * provokes: uf_image_flatten -EACCES -EMFILE -ENOSPC -EFBIG -EIO
+ * provokes: uf_image_set_working_set -EACCES -EMFILE -ENOSPC -EFBIG -EIO
  * provokes: uf_image_open -EACCES -EMFILE -EIO */
 static void what_the_file_system_says(void **state)
 {
@@ -158,6 +176,10 @@ static void what_the_file_system_says(void **state)
         image_calls_fail(saving[i].call, saving[i].n, saving[i].error);
         assert_int_equal(uf_image_flatten(image, image_path), saving[i].answer);
         assert_true(image_calls_end());
+        image_calls_fail(saving[i].call, saving[i].n, saving[i].error);
+        assert_int_equal(uf_image_set_working_set(image, image_path, NULL),
+                         saving[i].answer);
+        assert_true(image_calls_end());
         uf_image_close(image);
         assert_int_equal(access(image_path, F_OK), -1);
     }
@@ -183,7 +205,8 @@ static int count(void *data, const struct uf_vma_info *vma)
  * provokes: uf_image_verify -EINVAL -EBADMSG -EIO
  * provokes: uf_image_walk -EINVAL
  * provokes: uf_image_read -EINVAL -EBADMSG -EIO
- * provokes: uf_image_flatten -EBADMSG */
+ * provokes: uf_image_flatten -EBADMSG
+ * provokes: uf_image_set_working_set -EBADMSG */
 static void what_is_no_image(void **state)
 {
     struct uf_image_info info = {.size = sizeof(info)};
@@ -232,6 +255,8 @@ static void what_is_no_image(void **state)
     assert_int_equal(uf_image_verify(image, &page), -EBADMSG);
     assert_int_equal(page, 5);
     assert_int_equal(uf_image_flatten(image, image_other), -EBADMSG);
+    assert_int_equal(uf_image_set_working_set(image, image_other, NULL),
+                     -EBADMSG);
     uf_image_close(image);
     assert_int_equal(uf_image_open(image_path, &image), 0);
     assert_int_equal(uf_image_read(image, 5, 1, bytes), -EBADMSG);

@@ -25,6 +25,7 @@
  * provokes: uf_image_read -ENOSYS
  * provokes: uf_checkpoint -ENOSYS
  * provokes: uf_image_flatten -ENOSYS
+ * provokes: uf_image_set_working_set -ENOSYS
  * provokes: uf_space_from_image -ENOSYS */
 static void nothing_is_there(void **state)
 {
@@ -42,6 +43,8 @@ static void nothing_is_there(void **state)
     assert_int_equal(uf_image_walk(image, NULL, NULL), -ENOSYS);
     assert_int_equal(uf_image_read(image, 0, 0, NULL), -ENOSYS);
     assert_int_equal(uf_image_flatten(image, "/nowhere"), -ENOSYS);
+    assert_int_equal(uf_image_set_working_set(image, "/nowhere", NULL),
+                     -ENOSYS);
     assert_int_equal(uf_space_from_image(image, NULL, &space), -ENOSYS);
     uf_image_close(image);
 }
