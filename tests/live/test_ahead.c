@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -292,6 +293,11 @@ static void one_set_at_a_time(void **state)
     assert_int_equal(uf_space_destroy(space), 0);
 }
 
+struct caller {
+    struct uf_space *space;
+    atomic_bool right;
+};
+
 /* provokes: uf_working_set_record -EDEADLK
  * provokes: uf_working_set_stop -EDEADLK
  * provokes: uf_working_set_ahead -EDEADLK
@@ -300,17 +306,16 @@ static ssize_t call_from_fill(struct live_pager *p,
                               const struct uf_fill *request)
 {
     struct uf_working_set_report r = {.size = sizeof(r)};
+    struct caller *caller = p->arg;
+    struct uf_space *space = caller->space;
     struct uf_working_set *set;
     uint64_t page = 0;
-    int *got = p->arg;
 
     if (uf_working_set_create(&page, 1, &set) == 0) {
-        struct uf_space *space = ((struct uf_space **)p->arg)[1];
-
-        got[0] = uf_working_set_record(space) == -EDEADLK &&
-                 uf_working_set_stop(space, NULL) == -EDEADLK &&
-                 uf_working_set_ahead(space, set, 0) == -EDEADLK &&
-                 uf_working_set_report(space, &r) == -EDEADLK;
+        caller->right = uf_working_set_record(space) == -EDEADLK &&
+                        uf_working_set_stop(space, NULL) == -EDEADLK &&
+                        uf_working_set_ahead(space, set, 0) == -EDEADLK &&
+                        uf_working_set_report(space, &r) == -EDEADLK;
         uf_working_set_destroy(set);
     }
     return live_fill(request, request->len_bytes);
@@ -318,18 +323,18 @@ static ssize_t call_from_fill(struct live_pager *p,
 
 static void not_from_a_pager(void **state)
 {
-    void *args[2] = {NULL, live_space(NULL, 0)};
-    struct uf_space *space = args[1];
+    struct uf_space *space = live_space(NULL, 0);
+    struct caller caller = {.space = space};
     struct live_pager p;
     intptr_t at;
 
     (void)state;
-    live_pager_init(&p, call_from_fill, args);
+    live_pager_init(&p, call_from_fill, &caller);
     at = uf_mmap_pager(space, 0, page_size(), PROT_READ, MAP_PRIVATE, p.pager,
                        0);
     assert_true(at > 0);
     assert_int_equal(live_read((uintptr_t)at, NULL, NULL), 0);
-    assert_int_equal(*(int *)args, 1);
+    assert_true(caller.right);
     uf_pager_unref(p.pager);
     assert_int_equal(uf_space_destroy(space), 0);
 }
