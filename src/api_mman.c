@@ -12,6 +12,7 @@
 #include "api.h"
 #include "fault/background.h"
 #include "fault/fault.h"
+#include "fault/writeback.h"
 #include "mm/advice.h"
 #include "mm/map.h"
 #include "pager/pager.h"
@@ -131,6 +132,8 @@ intptr_t uf_mmap_pager(struct uf_space *space, uintptr_t address,
     if (where < 0)
         return where;
     where = space_mmap(space, &request, &made);
+    if (where >= 0 && (flags & MAP_SHARED))
+        writeback_begin(space);
     populate_made(space, made);
     return where;
 }
@@ -306,5 +309,5 @@ int uf_msync(struct uf_space *space, uintptr_t address, size_t len_bytes,
 {
     if (!api_is_live(space))
         return -EINVAL;
-    return space_msync(space, address, len_bytes, flags);
+    return space_msync(space, address, len_bytes, flags, writeback_sync);
 }

@@ -9,6 +9,8 @@
 #include <limits.h>
 
 #include "base/range.h"
+#include "fault/writeback.h"
+#include "pager/cache.h"
 #include "pager/file.h"
 #include "store/store.h"
 
@@ -116,4 +118,45 @@ int uf_pager_store(struct uf_store *store, uint64_t offset,
     if (!store || !ret_pager || offset % page_size() != 0)
         return -EINVAL;
     return pager_file_create(store, offset, ret_pager);
+}
+
+uint64_t uf_store_lost(const struct uf_store *store)
+{
+    return atomic_load(&store->lost_bytes);
+}
+
+static bool is_of_store(const struct uf_pager *pager)
+{
+    return pager && pager_file_of(pager);
+}
+
+int uf_pager_sync(struct uf_pager *pager)
+{
+    struct range all = {0, align_down(INT64_MAX, page_size())};
+
+    return is_of_store(pager) ? writeback_sync(pager, all) : -EINVAL;
+}
+
+int uf_pager_set_writeback(struct uf_pager *pager, uint32_t age_ms)
+{
+    if (!is_of_store(pager))
+        return -EINVAL;
+    cache_set_age(pager, age_ms);
+    return 0;
+}
+
+int uf_pager_writeback(struct uf_pager *pager, struct uf_writeback *ret)
+{
+    struct cache_stats stats = {0};
+    struct pager_cache *cache;
+
+    if (!is_of_store(pager) || !ret || ret->size != sizeof(*ret))
+        return -EINVAL;
+    cache = cache_of(pager);
+    if (cache)
+        cache_get_stats(cache, &stats);
+    ret->pages_dirty = stats.pages_dirty;
+    ret->pages_written = stats.pages_written;
+    ret->write_errors = stats.write_errors;
+    return 0;
 }

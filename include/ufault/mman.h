@@ -78,10 +78,21 @@ intptr_t uf_mmap(struct uf_space *space, uintptr_t address, size_t len_bytes,
  * decides (enum uf_fork); where that is zeros by default, the mapping is not
  * inherited (as under MADV_DONTFORK; MADV_DOFORK is -EINVAL on it).
  *
+ * MAP_SHARED: all such mappings of one pager are one memory, that of a file, and
+ * what is written there is written back; see uf_pager_store in ufault/store.h,
+ * whose pagers alone can be mapped so. PROT_WRITE, now or later, is for stores
+ * that may be written. UF_FORK_ENGINE: a child's mapping is the same memory, and
+ * the child writes back what it changed. MADV_REMOVE and MADV_GUARD_INSTALL are
+ * refused; MADV_DONTNEED loses nothing.
+ *
  * Returns the address, or as uf_mmap, and
- *   -EINVAL     pager is NULL; offset_bytes unaligned; flags has MAP_SHARED,
+ *   -EINVAL     pager is NULL; offset_bytes unaligned; flags has MAP_SHARED and
+ *               the pager is not uf_pager_store's, or this is a forked child
+ *               without an engine; MAP_SHARED_VALIDATE,
  *               MAP_GROWSDOWN or MAP_HUGETLB; the space was made
  *               with UF_FORK_ZERO
+ *   -EACCES     MAP_SHARED and PROT_WRITE of a store that is only read
+ *   -EMFILE     MAP_SHARED, the first of the pager: too many open files
  *   -EOVERFLOW  offset_bytes + len_bytes wraps
  */
 intptr_t uf_mmap_pager(struct uf_space *space, uintptr_t address,
@@ -107,7 +118,7 @@ int uf_munmap(struct uf_space *space, uintptr_t address, size_t len_bytes);
  *   -EINVAL   address unaligned; unknown bits in prot; PROT_GROWSUP;
  *             PROT_GROWSDOWN on a mapping that does not grow down
  *   -ENOMEM   part of the range is not mapped; a limit (data, mappings)
- *   -EACCES   a file that was not opened for what is asked
+ *   -EACCES   a file, or store, that was not opened for what is asked
  *   -EDEADLK  called from a handler thread
  */
 int uf_mprotect(struct uf_space *space, uintptr_t address, size_t len_bytes,
@@ -160,7 +171,7 @@ intptr_t uf_mremap(struct uf_space *space, uintptr_t address,
  *   -EAGAIN   a mapping would be split beyond the limit of mappings; COLLAPSE:
  *             no huge page now
  *   -EBUSY    COLLAPSE: no huge page now
- *   -EOPNOTSUPP  REMOVE: not on this file system
+ *   -EOPNOTSUPP  REMOVE: not on this file system; not on a store
  *   -EDEADLK  called from a handler thread
  */
 int uf_madvise(struct uf_space *space, uintptr_t address, size_t len_bytes,
@@ -238,13 +249,16 @@ int uf_munlockall(struct uf_space *space);
 
 /*
  * uf_msync: as msync(2): MS_ASYNC, MS_SYNC, MS_INVALIDATE. Writes back shared
- * mappings of files; does nothing for other memory.
+ * mappings of files and of stores; does nothing for other memory. As for a file,
+ * a failure is told once, to the next MS_SYNC of any mapping of the pager.
  *
  * Returns 0 or
  *   -EINVAL  address unaligned; unknown flags; MS_ASYNC with MS_SYNC
  *   -ENOMEM  part of the range is not mapped (the rest was synced); it wraps
  *   -EBUSY   MS_INVALIDATE on locked memory
- *   -EIO, -ENOSPC  the file could not be written
+ *   -EIO, -ENOSPC  the file, or store, could not be written
+ *   -EDEADLK  a shared mapping of a store, from a handler thread or from the
+ *             store's own function
  */
 int uf_msync(struct uf_space *space, uintptr_t address, size_t len_bytes,
              int flags);

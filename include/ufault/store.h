@@ -208,13 +208,50 @@ ssize_t uf_store_write(struct uf_store *store, const void *buffer,
 int uf_store_flush(struct uf_store *store);
 
 /*
+ * uf_store_lost: how many bytes, in whole pages, shared mappings of pagers of the
+ * store had written that could not be written back before the last reference to
+ * their pager went. They are gone. uf_pager_sync, before, tells why.
+ * Requires: store is not NULL. Threads: any.
+ */
+uint64_t uf_store_lost(const struct uf_store *store);
+
+/*
  * uf_pager_store: a pager of the store's bytes from `offset` on, for
- * uf_mmap_pager and others: private memory, as a private mapping of a file. The
+ * uf_mmap_pager and others: memory as that of a mapping of a file, private or
+ * shared. The
  * pager has a reference to the store. Past the end of the store the last page is
  * zeros; a touch of a page wholly beyond it, as it is then, is SIGBUS (EFAULT in
  * a system call), and so is one of a page that cannot be read. Only that page;
- * a page that was touched before keeps its bytes, whatever becomes of the
- * store.
+ * a page of a private mapping that was touched before keeps its bytes, whatever
+ * becomes of the store.
+ *
+ * Shared mappings (MAP_SHARED) of one pager, in any space and in forked children,
+ * are one memory: the pager's cache of the store. A page is read into it once,
+ * at the first touch through any of them, and is there until the pager is
+ * released. So two pagers of one store share nothing, and what others write into
+ * the store is seen in pages only that were not there yet.
+ *
+ * What is written through them goes back into the store
+ *   - when uf_msync with MS_SYNC, or uf_pager_sync, says so;
+ *   - when its mapping goes (uf_munmap and others, uf_space_destroy), before that
+ *     call returns, if it can be written;
+ *   - in the background, after a time (uf_pager_set_writeback);
+ *   - with the last reference to the pager: what fails then is lost
+ *     (uf_store_lost).
+ * Else a page that cannot be written stays dirty, and is tried again each time.
+ * Functions of the store's (uf_store_ops) are called by the threads that make
+ * these calls, and by a thread of the engine, one at a time for a pager. A process
+ * that ends writes nothing back.
+ *
+ * The store does not grow: of the page that holds its end the bytes inside are
+ * written. When it has shrunk, the next of these calls drops the pages beyond its
+ * end, as truncate(2) does at once to a mapping of the kernel's: they are
+ * SIGBUS, and what was written there is gone.
+ *
+ * A page that is only read is not written back. Before Linux 6.7 the kernel does
+ * not tell: then all pages count as written that are there in mappings with
+ * PROT_WRITE, and nothing is written in the background. Of a mapping longer than
+ * 256 MiB a page counts as written that another mapping brought in.
  *
  * Returns 0 or
  *   -EINVAL  store or ret_pager is NULL; offset is not a multiple of the page
@@ -224,6 +261,53 @@ int uf_store_flush(struct uf_store *store);
  */
 int uf_pager_store(struct uf_store *store, uint64_t offset,
                    struct uf_pager **ret_pager);
+
+/*
+ * uf_pager_sync: writes back what shared mappings of the pager have changed, also
+ * those that are gone, and flushes the store; as fsync(2) of a mapped file.
+ * A failure of the background, or of an unmapping call, is told here or by
+ * uf_msync, once.
+ *
+ * Returns 0 or
+ *   -EINVAL  pager is NULL, or not uf_pager_store's
+ *   -ENOSPC  the store said so: the disk is full. The pages stay dirty
+ *   -EIO     any other failure to write; the same
+ *   -EDEADLK called from a handler thread, or from a function of the store's
+ *            that writes these pages back
+ * Threads: any.
+ */
+int uf_pager_sync(struct uf_pager *pager);
+
+/*
+ * uf_pager_set_writeback: pages that shared mappings have changed are written back
+ * in the background about age_ms later (5000 if nothing is said; the kernel's
+ * dirty_writeback_centisecs); 0: they are not. For the time after
+ * the next such pass, if one is waited for.
+ *
+ * Returns 0 or
+ *   -EINVAL  pager is NULL, or not uf_pager_store's
+ * Threads: any.
+ */
+int uf_pager_set_writeback(struct uf_pager *pager, uint32_t age_ms);
+
+/* What has become of pages that shared mappings of a pager changed. */
+struct uf_writeback {
+    size_t size;            /* sizeof(struct uf_writeback) */
+    uint64_t pages_dirty;   /* known to be changed, and not written back */
+    uint64_t pages_written; /* written back, each time anew */
+    uint64_t write_errors;  /* writes and flushes that failed */
+};
+
+/*
+ * uf_pager_writeback: fills in *ret, whose size is set. Pages that nobody looked
+ * for since they were changed are not in it.
+ *
+ * Returns 0 or
+ *   -EINVAL  pager is NULL, or not uf_pager_store's; ret is NULL; ret->size is
+ *            not one this library knows
+ * Threads: any.
+ */
+int uf_pager_writeback(struct uf_pager *pager, struct uf_writeback *ret);
 
 #ifdef __cplusplus
 }

@@ -17,8 +17,8 @@
  *     engine     which spaces an engine serves, its threads
  *     queue      an engine's deferred faults
  *     map        a space's VMAs, break and limits; shared by faults
- *     pager      a pager's own state
- *     store      a store's own state
+ *     pager      which pagers have caches
+ *     store      a cache: what is dirty
  *     background an engine's background work: what is queued
  *     threads    the per-thread statistics of a space
  *     slab       metadata allocation

@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #include "base/pairs.h"
-#include "mm/resident.h"
+#include "base/resident.h"
 
 #define WORD_BITS 64u
 

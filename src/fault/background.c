@@ -17,6 +17,7 @@
 #include "fault/huge.h"
 #include "fault/pool.h"
 #include "fault/ring.h"
+#include "fault/writeback.h"
 
 #define POOL_BYTES_DEFAULT ((uint64_t)64 << 20)
 
@@ -288,7 +289,23 @@ static bool pool_turn(struct background *background)
     return pool_fill_one(pool);
 }
 
-/* Until it is rung; or something is to be tried again. */
+static uint64_t sooner(uint64_t a, uint64_t b)
+{
+    if (a == 0 || b == 0)
+        return a ? a : b;
+    return a < b ? a : b;
+}
+
+static bool writeback_due(struct background *background,
+                          struct handler *handler)
+{
+    if (writeback_wait_ns() != 1)
+        return false;
+    give_way(background, NULL);
+    return writeback_turn(handler);
+}
+
+/* Until it is rung; or something is to be tried again, or written back. */
 static void await_bell(struct background *background)
 {
     struct huge_pool *pool = atomic_load(&background->pool);
@@ -297,8 +314,9 @@ static void await_bell(struct background *background)
 
     lock_take(&background->lock);
     if (ring_first(&background->again))
-        ns = ns && ns < PROMOTE_PAUSE ? ns : PROMOTE_PAUSE;
+        ns = sooner(ns, PROMOTE_PAUSE);
     lock_release(&background->lock);
+    ns = sooner(ns, writeback_wait_ns());
     ts.tv_sec = (time_t)(ns / 1000000000u);
     ts.tv_nsec = (long)(ns % 1000000000u);
     syscall(SYS_futex, &background->bell, FUTEX_WAIT_PRIVATE, 0,
@@ -318,6 +336,7 @@ void background_run(struct handler *handler)
         any |= prefetch_turn(background, handler);
         any |= pool_turn(background);
         any |= promote_turn(background);
+        any |= writeback_due(background, handler);
         /* Rung since the last time: looks once more. */
         if (any || atomic_exchange(&background->bell, 0) == 1)
             continue;

@@ -8,6 +8,7 @@
  *     ahead      the next few pages of a working set (ahead.h)
  *     pool       one more huge page zeroed (pool.h)
  *     promote    one block of small pages made huge
+ *     write back what shared mappings of stores have changed (writeback.h)
  *
  * Each turn is short, and none begins while faults of the engine's spaces come
  * or one of the space is pending (give_way), so no fault waits longer than for a

@@ -60,7 +60,7 @@ static bool vma_allows(const struct vma *vma, enum copy_way way)
 
 static bool is_by_kernel(const struct uf_space *space, const struct vma *vma)
 {
-    return !space->region.uffd || (vma->flags & VMA_HOST);
+    return !space->region.uffd || vma_flags_by_kernel(vma->flags);
 }
 
 /* Is there work to do before the page can be copied? */

@@ -13,6 +13,7 @@
 #include "fault/install.h"
 #include "fault/trap.h"
 #include "host/uffd_signal.h"
+#include "mm/shared.h"
 #include "pager/pager.h"
 
 static struct slab_cache engines =
@@ -458,6 +459,7 @@ void engine_detach(struct uf_space *space)
     struct uf_engine *engine = space->engine;
     struct uffd *uffd = space->region.uffd;
     struct range range = space->region.range;
+    struct shared_note *closed;
 
     lock_take(&engine->lock);
     remove_locked(engine, space);
@@ -466,6 +468,8 @@ void engine_detach(struct uf_space *space)
     /* From here on no install can happen: each looks at `dying` first. */
     rwlock_take_write(&space->map_lock);
     atomic_store(&space->dying, true);
+    shared_close_all_locked(space);
+    closed = shared_take_closed(space);
     if (space->region.kind == REGION_NATIVE) {
         range = space_registrable(space);
         if (!range_is_empty(range))
@@ -481,4 +485,5 @@ void engine_detach(struct uf_space *space)
     space_await_unpinned(space);
     engine_return_descriptor(space);
     space->engine = NULL;
+    shared_write_closed(closed);
 }

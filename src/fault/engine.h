@@ -255,6 +255,10 @@ int engine_open_uffd(uint32_t tier_plus_one, enum uf_engine_kind kind,
 void engine_register(struct uf_engine *engine);
 void engine_unregister(struct uf_engine *engine);
 
+/* All spaces that an engine serves, each pinned; the registry is held. */
+void engine_visit_spaces(void (*visit)(void *arg, struct uf_space *space),
+                         void *arg);
+
 /* Whoever calls these three from fork handlers of its own says so first, and
  * none are installed for it. */
 void engine_fork_is_mine(void);

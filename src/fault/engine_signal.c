@@ -63,7 +63,7 @@ static bool is_the_hosts_own(struct uf_space *space, uintptr_t addr)
 
     rwlock_take_read(&space->map_lock);
     vma = vma_set_lookup(&space->vmas, addr);
-    host = vma && (vma->flags & VMA_HOST);
+    host = vma && vma_flags_by_kernel(vma->flags);
     rwlock_release(&space->map_lock);
     last_foreign = host ? addr : 0;
     return host && again;
@@ -193,7 +193,7 @@ static enum place place_for(struct uf_space *space, uintptr_t addr)
         return HERE;
     rwlock_take_read(&space->map_lock);
     vma = vma_set_lookup(&space->vmas, addr);
-    if (vma && !(vma->flags & VMA_HOST) && !vma->pager->is_zero)
+    if (vma && !vma_flags_by_kernel(vma->flags) && !vma->pager->is_zero)
         place =
             pager_runs_in_signals(vma->pager) ? HERE_BY_PAGER : AT_A_HANDLER;
     rwlock_release(&space->map_lock);

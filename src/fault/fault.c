@@ -14,6 +14,8 @@
 #include "fault/lookup.h"
 #include "fault/recording.h"
 #include "fault/window.h"
+#include "mm/shared.h"
+#include "pager/cache.h"
 #include "pager/pager.h"
 
 #define NS_PER_MS 1000000ull
@@ -118,7 +120,9 @@ static struct fault_result ended(const struct fault *fault,
 static struct fault_result refuse(struct uf_space *space,
                                   const struct fault *fault, int err)
 {
+    struct uffd *uffd = space->region.uffd;
     struct range page = lookup_page(fault);
+    const struct vma *vma;
     struct install_result r;
 
     rwlock_take_read(&space->map_lock);
@@ -127,15 +131,18 @@ static struct fault_result refuse(struct uf_space *space,
         rwlock_release(&space->map_lock);
         return ended(fault, UF_OUTCOME_STALE, err);
     }
-    if (atomic_load(&space->dying) ||
-        !vma_set_lookup(&space->vmas, fault->addr)) {
+    vma = vma_set_lookup(&space->vmas, fault->addr);
+    if (atomic_load(&space->dying) || !vma) {
         rwlock_release(&space->map_lock);
         return ended(fault, UF_OUTCOME_STALE, 0);
     }
     atomic_store(&space->has_refused, true);
     if (space->refused.words)
         resident_set(&space->refused, page);
-    r = install_refusal(space->region.uffd, page);
+    /* Where a page is protected that is not there, nothing else can be. */
+    if ((vma->flags & VMA_CACHE) && shared_is_exact(space, vma->pager))
+        uffd->ops->protect(uffd, page, false);
+    r = install_refusal(uffd, page);
     if (r.verdict == INSTALL_REFUSED)
         region_forbid(&space->region, page);
     rwlock_release(&space->map_lock);
@@ -190,11 +197,12 @@ static void count_install(struct uf_space *space,
 /* Installs under the shared map lock; the caller holds it. */
 static struct install_result install_locked(struct uf_space *space,
                                             const struct fault *fault,
+                                            const struct found *found,
                                             struct range window,
                                             const void *bytes)
 {
     struct uffd *uffd = space->region.uffd;
-    bool protect = space->watched;
+    bool protect = found->is_shared ? found->is_exact : space->watched;
     struct install what = {
         .uffd = uffd,
         .window = window,
@@ -371,7 +379,7 @@ struct install_result fault_install(struct uf_space *space,
     rwlock_take_read(&space->map_lock);
     unsettle(space);
     if (lookup_still_locked(space, fault, found, filled)) {
-        r = install_locked(space, fault, *filled,
+        r = install_locked(space, fault, found, *filled,
                            (const char *)bytes + (filled->start - start));
         note_touch_locked(space, fault, &r);
     } else {
@@ -448,7 +456,7 @@ static void install_strided_locked(struct uf_space *space,
             (space->has_guards && resident_test(&space->guards, page)))
             return;
         other.addr = page;
-        r = install_locked(space, &other, part, NULL);
+        r = install_locked(space, &other, found, part, NULL);
         if (r.verdict != INSTALL_DONE)
             return;
         sum->npages += r.npages;
@@ -477,7 +485,8 @@ struct fault_result fault_resolve(struct uf_space *space,
         if (found.huge)
             installed = install_huge_locked(space, fault, &found);
         else
-            installed = install_locked(space, fault, found.window, NULL);
+            installed =
+                install_locked(space, fault, &found, found.window, NULL);
         if (found.has_policy && !found.huge)
             huge_note_locked(space, found.vma, installed.done);
         if (found.count > 1 && installed.verdict == INSTALL_DONE)
@@ -502,8 +511,10 @@ struct fault_result fault_resolve(struct uf_space *space,
         rwlock_release(&space->map_lock);
         return ended(fault, UF_OUTCOME_STALE, 0);
     }
-    /* Nor may a foreign pager's last reference be dropped then. */
-    if (server->at_once && !found.pager->fill_at_once) {
+    /* Nor may the last reference of a pager be dropped then that is foreign, or
+     * has something to write back. */
+    if (server->at_once &&
+        (!found.pager->fill_at_once || cache_of(found.pager))) {
         rwlock_release(&space->map_lock);
         return waits(&found);
     }

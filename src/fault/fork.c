@@ -28,6 +28,8 @@
 #include "fault/background.h"
 #include "fault/dirty.h"
 #include "fault/trap.h"
+#include "mm/shared.h"
+#include "pager/cache.h"
 
 static struct lock registry = LOCK_INIT(LOCK_RANK_REGISTRY);
 static struct uf_engine *all_engines;
@@ -80,6 +82,23 @@ void engine_unregister(struct uf_engine *engine)
     lock_release(&registry);
 }
 
+void engine_visit_spaces(void (*visit)(void *arg, struct uf_space *space),
+                         void *arg)
+{
+    lock_take(&registry);
+    for (struct uf_engine *e = all_engines; e; e = e->next) {
+        struct uf_space *space;
+        uintptr_t addr = 0;
+
+        while ((space = engine_pin_next_space(e, addr))) {
+            addr = space->resident.range.end;
+            visit(arg, space);
+            space_unpin(space);
+        }
+    }
+    lock_release(&registry);
+}
+
 static void take_engine(struct uf_engine *engine)
 {
     lock_fork_take(&engine->lock);
@@ -108,12 +127,14 @@ void engine_fork_prepare(void)
     trap_fork_prepare();
     for (struct uf_engine *e = all_engines; e; e = e->next)
         take_engine(e);
+    caches_fork_prepare();
     slab_fork_prepare();
 }
 
 void engine_fork_parent(void)
 {
     slab_fork_parent();
+    caches_fork_parent();
     for (struct uf_engine *e = all_engines; e; e = e->next)
         release_engine(e);
     trap_fork_parent();
@@ -195,6 +216,7 @@ static bool serve_again(struct uf_engine *engine, struct uf_space *space,
 {
     if (engine_lend_descriptor(engine, space) == 0 &&
         space_register(space) == 0) {
+        shared_protect_all(space);
         if (huge)
             background_ready_for_huge(space);
         return true;
@@ -261,6 +283,7 @@ void engine_fork_child(void)
     engine_fork_parent();
     thread_id_forget();
     slab_fork_child();
+    caches_fork_child();
     lock_fork_child(&registry);
     engine_forget_handlers();
     for (struct uf_engine *e = all_engines; e; e = e->next) {

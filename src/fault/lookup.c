@@ -6,6 +6,7 @@
 #include "fault/huge.h"
 #include "fault/window.h"
 #include "mm/map.h"
+#include "mm/shared.h"
 #include "pager/pager.h"
 
 /* Pages for a touch that continues nothing. A write may be one of many that are
@@ -93,7 +94,7 @@ static bool look_up_locked(struct uf_space *space, const struct fault *fault,
     if (atomic_load(&space->dying))
         return false;
     vma = vma_set_lookup(&space->vmas, fault->addr);
-    if (!vma || (vma->flags & VMA_HOST))
+    if (!vma || vma_flags_by_kernel(vma->flags))
         return false;
     if (space->has_guards && resident_test(&space->guards, fault->addr))
         return false;
@@ -104,6 +105,8 @@ static bool look_up_locked(struct uf_space *space, const struct fault *fault,
     }
     if (space->has_guards) /* a copy would silently replace the guard */
         ret->window = resident_hole(&space->guards, fault->addr, ret->window);
+    ret->is_shared = (vma->flags & VMA_CACHE) != 0;
+    ret->is_exact = ret->is_shared && shared_is_exact(space, vma->pager);
     ret->pager = vma->pager;
     ret->offset = vma_offset_at(vma, ret->window.start);
     ret->generation = vma->generation;

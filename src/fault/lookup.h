@@ -22,6 +22,8 @@ struct found {
     uint32_t count; /* with the touched one; 1: none */
     bool huge;      /* window is a block to be filled as a whole */
     bool has_policy;
+    bool is_shared; /* of a pager's cache, and its pages go in protected, */
+    bool is_exact;  /* or not (mm/shared.h) */
     struct range vma;
     struct uf_pager *pager; /* one reference if it is not the zero pager */
     uint64_t offset;        /* of window.start */

@@ -273,7 +273,7 @@ static int populate_part(struct uf_space *space, struct fault_server *server,
     int err;
 
     if (!space->region.uffd || space->populates_by_kernel ||
-        (part->flags & VMA_HOST))
+        vma_flags_by_kernel(part->flags))
         return populate_by_kernel(part, write);
     for (;;) {
         struct range left = {addr, part->range.end};

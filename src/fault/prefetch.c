@@ -25,7 +25,7 @@
 
 static bool is_wanted(const struct vma *v, bool pagers_only)
 {
-    return !(v->flags & VMA_HOST) && (v->flags & VMA_PROT) &&
+    return !vma_flags_by_kernel(v->flags) && (v->flags & VMA_PROT) &&
            !(pagers_only && v->pager->is_zero);
 }
 

@@ -18,7 +18,8 @@
 #define FEATURES_WANTED                                                        \
     (UFFD_FEATURE_THREAD_ID | UFFD_FEATURE_EXACT_ADDRESS |                     \
      UFFD_FEATURE_POISON | UFFD_FEATURE_MOVE |                                 \
-     UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_WP_ASYNC)
+     UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_WP_HUGETLBFS_SHMEM |        \
+     UFFD_FEATURE_WP_ASYNC)
 
 static const enum uf_tier tiers[] = {UF_TIER_SYSCALL, UF_TIER_DEVICE,
                                      UF_TIER_USER_MODE};

@@ -23,8 +23,8 @@
 #define UF_FAULT_WINDOW_H
 
 #include "base/range.h"
+#include "base/resident.h"
 #include "fault/streams.h"
-#include "mm/resident.h"
 
 #define WINDOW_PAGES_MAX 512
 

@@ -235,6 +235,15 @@ int region_register(struct region *region, struct range part)
                            : uffd_register(region->uffd, part).err;
 }
 
+int region_register_shared(struct region *region, struct range part,
+                           bool protectable)
+{
+    struct uffd *uffd = region->uffd;
+
+    return protectable ? uffd->ops->track(uffd, part).err
+                       : uffd_register(uffd, part).err;
+}
+
 static int reserve_again(struct region *region, struct range part)
 {
     int err = 0;

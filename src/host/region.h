@@ -110,6 +110,11 @@ int region_keep_from_children(const struct region *region, struct range part);
 /* Registers [part) with the region's userfaultfd, if it has one. */
 int region_register(struct region *region, struct range part);
 
+/* The same for shared memory there; `protectable`: so that its pages can be
+ * protected, there or not. */
+int region_register_shared(struct region *region, struct range part,
+                           bool protectable);
+
 /* madvise(2) with an advice that changes nothing we count. 0 or -errno. */
 int region_advise(struct region *region, struct range part, int advice);
 

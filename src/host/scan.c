@@ -15,6 +15,8 @@ static const struct scan_arg kinds[] = {
     [SCAN_WRITTEN] = {.flags = SCAN_WP_MATCHING | SCAN_CHECK_WP_ASYNC,
                       .category_inverted = PAGE_CAT_PFNZERO,
                       .category_mask = PAGE_CAT_WRITTEN | PAGE_CAT_PFNZERO},
+    [SCAN_UNPROTECTED] = {.flags = SCAN_WP_MATCHING | SCAN_CHECK_WP_ASYNC,
+                          .category_mask = PAGE_CAT_WRITTEN},
     [SCAN_COPIED] = {.category_inverted = PAGE_CAT_FILE,
                      .category_mask = PAGE_CAT_FILE},
     [SCAN_PRESENT] = {0},
@@ -39,8 +41,10 @@ static int scan_some(int pagemap, enum scan_kind kind, struct range *part,
     scan.end = part->end;
     scan.vec = (uintptr_t)regions;
     scan.vec_len = max;
-    scan.category_anyof_mask = PAGE_CAT_PRESENT | PAGE_CAT_SWAPPED;
-    scan.return_mask = PAGE_CAT_PRESENT | PAGE_CAT_SWAPPED;
+    scan.return_mask = scan.category_mask;
+    if (kind != SCAN_UNPROTECTED)
+        scan.category_anyof_mask = scan.return_mask =
+            PAGE_CAT_PRESENT | PAGE_CAT_SWAPPED;
     do {
         scan.start = part->start;
         n = ioctl(pagemap, SCAN_IOCTL, &scan);

@@ -13,6 +13,10 @@ enum scan_kind {
      * protected, but for the shared page of zeros. They are protected again:
      * finding and protecting is one step. */
     SCAN_WRITTEN,
+    /* The same of shared memory, whose pages can be protected before they are
+     * there: all that is not protected, there or not. What was written and then
+     * taken from the page table, or swapped out, is not. */
+    SCAN_UNPROTECTED,
     /* A private mapping of a file: pages that are the process's own. */
     SCAN_COPIED,
     /* Any memory, also another process's: pages that are there at all. */

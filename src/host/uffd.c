@@ -264,6 +264,8 @@ int uffd_init(struct uffd *u, enum uf_tier tier, uint64_t wanted)
         .can_protect = (features & UFFD_FEATURE_PAGEFAULT_FLAG_WP) != 0,
         /* What was not asked for is not on. */
         .protects_async = (wanted & features & UFFD_FEATURE_WP_ASYNC) != 0};
+    u->protects_shared = u->protects_async &&
+                         (wanted & features & UFFD_FEATURE_WP_HUGETLBFS_SHMEM);
     return 0;
 }
 

@@ -68,7 +68,8 @@ struct uffd {
     bool can_poison;
     bool can_move;
     bool can_protect;
-    bool protects_async; /* a write unprotects by itself: nobody is told */
+    bool protects_async;  /* a write unprotects by itself: nobody is told */
+    bool protects_shared; /* the same of shared memory, there or not */
     /* Copy, zeropage, move and poison wake nobody: the caller does so by `wake` when
      * it has counted what it did. */
     bool hold_wakes;

@@ -7,7 +7,7 @@
  *     a pager's, a   all of it is read; absent pages come as for a touch
  *     private file
  *
- * Whether a page was installed is asked of the space (mm/resident.h) and not of
+ * Whether a page was installed is asked of the space (base/resident.h) and not of
  * mincore(2), to which a page in swap is not there.
  */
 #include "image/save.h"

@@ -21,7 +21,7 @@
 /* A child without an engine would find zeros where a pager's bytes belong. */
 static bool may_fork(const struct uf_space *space, const struct vma *v)
 {
-    return v->pager->is_zero || (v->flags & VMA_HOST) ||
+    return v->pager->is_zero || vma_flags_by_kernel(v->flags) ||
            space->config.fork != UF_FORK_ZERO;
 }
 
@@ -132,6 +132,8 @@ static int drop_contents(struct uf_space *space, struct vma *v,
     v->generation = ++space->generation;
     map_note_changed(space, part);
     map_forget_residency(space, part);
+    if (space->refused.words)
+        resident_clear(&space->refused, part);
     return 0;
 }
 
@@ -161,7 +163,7 @@ static int install_guards(struct uf_space *space, struct vma *v,
 {
     int err;
 
-    if (v->flags & VMA_LOCKED)
+    if (v->flags & (VMA_LOCKED | VMA_CACHE))
         return -EINVAL;
     err = ready_guards(space);
     if (!err)
@@ -200,6 +202,8 @@ static int advise_part(struct uf_space *space, struct vma *v, struct range part,
     case MADV_FREE:
         return locked || host ? -EINVAL : free_lazily(space, part);
     case MADV_REMOVE:
+        if (!locked && (v->flags & VMA_CACHE)) /* no store has holes */
+            return (v->flags & VMA_WRITE) ? -EOPNOTSUPP : -EACCES;
         return locked || !host ? -EINVAL
                                : region_advise(&space->region, part, advice);
     case MADV_WILLNEED:

@@ -14,6 +14,7 @@
 
 #include "base/check.h"
 #include "mm/advice.h"
+#include "mm/shared.h"
 
 void map_lock(struct uf_space *space)
 {
@@ -23,11 +24,13 @@ void map_lock(struct uf_space *space)
 void map_unlock(struct uf_space *space)
 {
     struct vma *graves = vma_set_take_graves(&space->vmas);
+    struct shared_note *closed = shared_take_closed(space);
 
     GAUGE_SET(space->counters, map_count, space->vmas.count);
     gauge_peak(&space->counters->map_count_peak, space->vmas.count);
     CHECK_DEEP(space_is_valid(space));
     rwlock_release(&space->map_lock);
+    shared_write_closed(closed);
     vma_free_graves(graves);
 }
 
@@ -229,6 +232,8 @@ static int close_host(struct uf_space *space, struct range range)
     for (; v && v->start < range.end; v = vma_set_next(&space->vmas, v)) {
         struct range part = range_clip(vma_range(v), range);
 
+        if (v->flags & VMA_CACHE)
+            shared_close_locked(space, v, part);
         map_forget_pages_locked(space, part, v->flags);
     }
     return 0;

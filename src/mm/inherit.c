@@ -10,6 +10,7 @@
 #include "mm/map.h"
 
 #include "base/check.h"
+#include "mm/shared.h"
 
 /* In the child the host has a hole there. */
 static void lose(struct uf_space *space, const struct vma *v)
@@ -64,6 +65,8 @@ int space_register(struct uf_space *space)
         if (v->start > rest.start)
             err = region_register(&space->region,
                                   (struct range){rest.start, v->start});
+        if (!err && (v->flags & VMA_CACHE))
+            err = shared_register(space, v);
         rest.start = v->end;
     }
     if (!err && rest.start < rest.end)

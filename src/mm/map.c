@@ -19,6 +19,8 @@
 #include <sys/mman.h>
 
 #include "base/sys.h"
+#include "mm/shared.h"
+#include "pager/cache.h"
 #include "pager/mapped.h"
 #include "pager/pager.h"
 
@@ -39,6 +41,7 @@ struct plan {
     const struct map_request *request;
     size_t len_bytes; /* whole pages */
     bool host;        /* the kernel serves it */
+    bool shared;      /* of a pager's cache */
     struct range range;
     uint32_t flags; /* VMA_* */
     struct uf_pager *pager;
@@ -70,6 +73,7 @@ static int check_request(const struct map_request *r, struct plan *plan)
         return -ENOMEM; /* an empty pool */
     plan->host = !r->pager && (!(r->flags & MAP_ANONYMOUS) ||
                                (r->flags & MAP_TYPE) == MAP_SHARED);
+    plan->shared = r->pager && (r->flags & MAP_TYPE) == MAP_SHARED;
     return 0;
 }
 
@@ -94,13 +98,16 @@ static uint32_t vma_flags_of(const struct uf_space *space,
 }
 
 /* The kinds of anonymous memory. */
-static int check_anonymous(const struct map_request *r)
+static int check_anonymous(const struct uf_space *space,
+                           const struct map_request *r)
 {
     int type = r->flags & MAP_TYPE;
 
     if (type == MAP_PRIVATE)
         return 0;
-    if (type == MAP_SHARED && !(r->flags & MAP_GROWSDOWN) && !r->pager)
+    if (type == MAP_SHARED && r->pager)
+        return space->region.uffd ? cache_may_map(r->pager, r->prot) : -EINVAL;
+    if (type == MAP_SHARED && !(r->flags & MAP_GROWSDOWN))
         return 0;
     return -EINVAL;
 }
@@ -115,7 +122,7 @@ static int check_locked(struct uf_space *space, struct plan *plan)
     if (space->vmas.count > space->limit_map_count)
         return -ENOMEM;
     where = map_place_locked(space, r->addr, plan->len_bytes, r->flags,
-                             !plan->host);
+                             !plan->host && !plan->shared);
     if (where < 0)
         return (int)where;
     plan->range =
@@ -129,7 +136,7 @@ static int check_locked(struct uf_space *space, struct plan *plan)
     if (!limits_allow_locking_locked(space, npages, plan->flags))
         return -EAGAIN;
     if (!plan->host || (r->flags & MAP_ANONYMOUS)) {
-        int err = check_anonymous(r);
+        int err = check_anonymous(space, r);
 
         if (err)
             return err;
@@ -212,7 +219,10 @@ static int choose_pager_locked(struct uf_space *space, struct plan *plan)
         plan->flags |= VMA_DONTCOPY;
     plan->offset = r->pager ? r->pager_offset
                             : plan->range.start - space->region.range.start;
-    return 0;
+    if (!plan->shared)
+        return 0;
+    plan->flags |= VMA_HOST | VMA_CACHE;
+    return cache_ready(plan->pager, plan->offset + plan->len_bytes);
 }
 
 /*
@@ -224,7 +234,7 @@ static bool can_overlay(const struct uf_space *space, const struct plan *plan)
 {
     const struct vma *v = vma_set_find_intersection(&space->vmas, plan->range);
 
-    if (plan->host)
+    if (plan->host || plan->shared)
         return false;
     for (; v && v->start < plan->range.end; v = vma_set_next(&space->vmas, v)) {
         struct range part = range_clip(vma_range(v), plan->range);
@@ -286,8 +296,9 @@ static int commit_locked(struct uf_space *space, const struct plan *plan)
         if (taken)
             err = map_close_locked(space, plan->range);
         if (!err)
-            err = plan->host ? open_host(space, plan)
-                             : open_reserved(space, plan);
+            err = plan->shared ? shared_open_locked(space, &vma)
+                  : plan->host ? open_host(space, plan)
+                               : open_reserved(space, plan);
     }
     if (err)
         return err;

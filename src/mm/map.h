@@ -67,8 +67,10 @@ int space_mlockall(struct uf_space *space, int flags,
                    struct range *ret_populate);
 int space_mincore(struct uf_space *space, uintptr_t addr, size_t len_bytes,
                   unsigned char *ret_vec);
+/* `sync` writes back [offsets) of a pager whose cache is mapped; without a lock. */
+typedef int (*sync_pager)(struct uf_pager *pager, struct range offsets);
 int space_msync(struct uf_space *space, uintptr_t addr, size_t len_bytes,
-                int flags);
+                int flags, sync_pager sync);
 /* But for MADV_POPULATE_*, which is fault_populate's. */
 int space_madvise(struct uf_space *space, uintptr_t addr, size_t len_bytes,
                   int advice);

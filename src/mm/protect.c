@@ -8,6 +8,9 @@
 #include <errno.h>
 #include <sys/mman.h>
 
+#include "mm/shared.h"
+#include "pager/cache.h"
+
 #ifndef PROT_SEM
 #define PROT_SEM 0x8
 #endif
@@ -42,6 +45,9 @@ static int protect_part(struct uf_space *space, const struct vma *v,
         map_restore_protection(space, part);
         return err == -EACCES ? err : -ENOMEM;
     }
+    /* What was written is not told any more by what may be written. */
+    if ((v->flags & VMA_CACHE) && (v->flags & ~flags & VMA_WRITE))
+        shared_collect_locked(space, v, part);
     map_reflag_locked(space, v, part, flags);
     return 0;
 }
@@ -75,6 +81,8 @@ static int protect_range(struct uf_space *space, struct range range,
         if (!v)
             return -ENOMEM;
         part = range_clip(range, (struct range){at, v->end});
+        if ((v->flags & VMA_CACHE) && cache_may_map(v->pager, (int)prot) != 0)
+            return -EACCES;
         if ((v->flags & VMA_PROT) != prot) {
             /* The limit is compared with a mapping's whole part at once. */
             if (at >= run.end) {

@@ -10,6 +10,8 @@
 #include <errno.h>
 #include <sys/mman.h>
 
+#include "pager/pager.h"
+
 int map_range_check(uintptr_t addr, size_t len_bytes, struct range *ret_range)
 {
     size_t len = align_up(len_bytes, page_size());
@@ -63,13 +65,29 @@ static int sync_part(struct uf_space *space, const struct vma *v,
 {
     if ((flags & MS_INVALIDATE) && (v->flags & VMA_LOCKED))
         return -EBUSY;
-    if (!(v->flags & VMA_HOST) || !(flags & MS_SYNC))
+    if (!vma_flags_by_kernel(v->flags) || !(flags & MS_SYNC))
         return 0;
     return region_sync(&space->region, part, flags & ~MS_INVALIDATE);
 }
 
+/* A part of a pager's cache: written back without the lock, which is taken again
+ * then. 0 or -errno. */
+static int sync_cache(struct uf_space *space, const struct vma *v,
+                      struct range part, sync_pager sync)
+{
+    struct uf_pager *pager = pager_ref(v->pager);
+    uint64_t offset = vma_offset_at(v, part.start);
+    int err;
+
+    rwlock_release(&space->map_lock);
+    err = sync(pager, (struct range){offset, offset + range_len(part)});
+    pager_unref(pager);
+    rwlock_take_read(&space->map_lock);
+    return err;
+}
+
 int space_msync(struct uf_space *space, uintptr_t addr, size_t len_bytes,
-                int flags)
+                int flags, sync_pager sync)
 {
     size_t len = align_up(len_bytes, page_size());
     struct range range = {addr, addr + len}, part;
@@ -94,6 +112,8 @@ int space_msync(struct uf_space *space, uintptr_t addr, size_t len_bytes,
         part = range_clip(range, vma_range(v));
         part.start = part.start < addr ? addr : part.start;
         err = sync_part(space, v, part, flags);
+        if (!err && (v->flags & VMA_CACHE) && (flags & MS_SYNC))
+            err = sync_cache(space, v, part, sync);
         addr = part.end;
     }
     rwlock_release(&space->map_lock);

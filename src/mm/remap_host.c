@@ -20,6 +20,7 @@
 
 #include "base/check.h"
 #include "mm/advice.h"
+#include "mm/shared.h"
 #include "pager/mapped.h"
 #include "pager/pager.h"
 
@@ -106,11 +107,46 @@ static int move_anonymous(struct uf_space *space, const struct vma *v,
     return err;
 }
 
-static int move_served(struct uf_space *space, const struct remap_move *move)
+/*
+ * A mapping of a cache is made anew at its new place: the bytes are where they
+ * are. What was written through the old one is known to that alone.
+ */
+static int move_cached(struct uf_space *space, const struct vma *v,
+                       const struct remap_move *move)
+{
+    struct range from = move->from;
+    bool goes = !move->keep && !range_is_empty(from);
+    struct vma made = *v;
+    int err = 0;
+
+    made.start = move->to.start;
+    made.end = move->to.end;
+    made.offset = vma_offset_at(v, from.start);
+    if (goes)
+        err = region_protect(&space->region, from, PROT_NONE);
+    if (!err)
+        err = shared_open_locked(space, &made);
+    if (err) {
+        map_restore_protection(space, from);
+        return -ENOMEM;
+    }
+    if (!goes)
+        return 0;
+    shared_collect_locked(space, v, from);
+    move_bits(&space->resident, from, move->to);
+    if (space->refused.words)
+        resident_clear(&space->refused, from);
+    return 0;
+}
+
+static int move_served(struct uf_space *space, const struct vma *v,
+                       const struct remap_move *move)
 {
     struct region *region = &space->region;
     bool same = range_len(move->from) == range_len(move->to);
 
+    if (v->flags & VMA_CACHE)
+        return move_cached(space, v, move);
     if (same)
         return region_move_served(region, move->from, move->to);
     if (range_is_empty(move->from))
@@ -196,7 +232,7 @@ int remap_move_locked(struct uf_space *space, struct vma *v,
         return err;
     like.offset = vma_offset_at(v, move->from.start);
     pager_ref(like.pager); /* `from` may hold the only one */
-    err = (v->flags & VMA_HOST) ? move_served(space, move)
+    err = (v->flags & VMA_HOST) ? move_served(space, v, move)
                                 : move_anonymous(space, v, move);
     if (!err && (v->flags & VMA_HOST) && space->has_guards)
         move_bits(&space->guards, move->from, move->to);
@@ -257,9 +293,12 @@ int remap_lengthen_locked(struct uf_space *space, const struct vma *v,
     add.offset = v->offset + (v->end - v->start);
     add.flags &= ~VMA_MOVED;
     add.generation = space->generation;
-    err = (v->flags & VMA_HOST)
-              ? lengthen_served(space, v, more)
-              : open_more(space, more, add.flags, vma_prot(v));
+    if (v->flags & VMA_CACHE)
+        err = shared_open_locked(space, &add);
+    else if (v->flags & VMA_HOST)
+        err = lengthen_served(space, v, more);
+    else
+        err = open_more(space, more, add.flags, vma_prot(v));
     if (err)
         return -ENOMEM;
     map_insert_locked(space, &add);

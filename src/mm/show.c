@@ -42,6 +42,8 @@ uint32_t show_flags(uint32_t vma_flags)
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         if (vma_flags & names[i][0])
             flags |= names[i][1];
+    if (!vma_flags_by_kernel(vma_flags))
+        flags &= ~(uint32_t)UF_VMA_KERNEL;
     return flags;
 }
 

@@ -30,7 +30,7 @@ size_t maps_line(char *line, const struct shown *shown,
                  const struct host_vma *host)
 {
     const struct vma *v = &shown->vma;
-    bool served = (v->flags & VMA_HOST) != 0;
+    bool served = vma_flags_by_kernel(v->flags);
     uint64_t offset = v->pager->is_zero ? 0 : v->offset;
     size_t n;
 
@@ -63,7 +63,7 @@ static void write_lines(struct uf_space *space, struct hostmap *map, char *line,
     uintptr_t addr = 0;
 
     while (show_next(space, addr, &shown)) {
-        bool served = (shown.vma.flags & VMA_HOST) != 0;
+        bool served = vma_flags_by_kernel(shown.vma.flags);
 
         maps_line(line, &shown,
                   served && map ? hostmap_find(map, shown.vma.start) : NULL);

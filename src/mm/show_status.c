@@ -31,7 +31,8 @@ static void add_vma(struct sums *sums, const struct vma *v,
 {
     uint64_t rss = u->kb[SMAPS_RSS], anon = u->kb[SMAPS_ANONYMOUS];
     uint64_t other = rss > anon ? rss - anon : 0;
-    bool shmem = (v->flags & VMA_HOST) && pager_mapped_is_shmem(v->pager);
+    bool shmem = (v->flags & VMA_CACHE) ||
+                 ((v->flags & VMA_HOST) && pager_mapped_is_shmem(v->pager));
 
     sums->rss_known = sums->rss_known && usage_knows(u, SMAPS_RSS);
     sums->kinds_known = sums->kinds_known && usage_knows(u, SMAPS_RSS) &&

@@ -30,8 +30,8 @@
 
 #include "base/lock.h"
 #include "base/range.h"
+#include "base/resident.h"
 #include "host/region.h"
-#include "mm/resident.h"
 #include "mm/vma_set.h"
 #include "trace/counters.h"
 #include "trace/threads.h"
@@ -71,6 +71,7 @@ enum space_watcher {
 struct ahead;
 struct background;
 struct recording;
+struct shared_note;
 struct stream_slot;
 
 /* What a space was made from, and goes back to. */
@@ -89,6 +90,8 @@ struct uf_space {
     /* Some mapping has, or had, a pager with a fill: serving a fault may run
      * code that is not ours. Set before the mapping is made, never cleared. */
     atomic_bool has_pagers;
+    /* Some mapping is, or was, of a pager's cache. Never cleared. */
+    atomic_bool has_shared;
     /* Some page was poisoned: what is not resident may not be empty. */
     atomic_bool has_refused;
 
@@ -130,6 +133,7 @@ struct uf_space {
     /* The fault layer's: what is noted of each touch, or NULL. */
     struct recording *recording; /* fault/recording.h */
     struct ahead *ahead;         /* fault/ahead.h */
+    struct shared_note *closed;  /* shared.h: to be written back, unlocked */
     struct counters *counters;
     struct counters *own_counters; /* NULL if the caller supplied them */
     struct thread_table threads;

@@ -43,6 +43,9 @@ struct uf_pager;
 #define VMA_HOST 0x20000u
 /* mremap brought it here: the host's VMA is not the reservation's. */
 #define VMA_MOVED 0x40000u
+/* With VMA_HOST and VMA_SHARED: the host maps the cache of its pager there
+ * (pager/cache.h), and what that has not is a fault of ours: shared.h. */
+#define VMA_CACHE 0x80000u
 
 #define VMA_LOCK_MASK (VMA_LOCKED | VMA_LOCKONFAULT)
 
@@ -69,6 +72,12 @@ struct vma {
 static inline int vma_prot(const struct vma *vma)
 {
     return (int)(vma->flags & VMA_PROT);
+}
+
+/* True if the kernel alone answers touches of such a VMA. */
+static inline bool vma_flags_by_kernel(uint32_t flags)
+{
+    return (flags & (VMA_HOST | VMA_CACHE)) == VMA_HOST;
 }
 
 static inline struct range vma_range(const struct vma *vma)

@@ -24,14 +24,10 @@
 
 #include "base/range.h"
 #include "base/slab.h"
+#include "pager/cache.h"
 #include "pager/pager.h"
 #include "pager/parts.h"
 #include "store/store.h"
-
-struct file_pager {
-    struct uf_store *store;
-    uint64_t offset; /* of the pager's offset 0 in the store */
-};
 
 static struct slab_cache file_pagers =
     SLAB_CACHE("file pager", sizeof(struct file_pager));
@@ -130,6 +126,7 @@ static void release(void *context)
 {
     struct file_pager *file = context;
 
+    cache_destroy(atomic_load(&file->cache));
     store_unref(file->store);
     slab_free(&file_pagers, file);
 }
@@ -150,6 +147,7 @@ int pager_file_create(struct uf_store *store, uint64_t offset,
     if (file) {
         file->store = store_ref(store);
         file->offset = offset;
+        atomic_init(&file->age_ms, CACHE_AGE_MS);
         err = pager_create(&ops, file, ret_pager);
         if (err)
             release(file);
@@ -159,4 +157,9 @@ int pager_file_create(struct uf_store *store, uint64_t offset,
             (*ret_pager)->begin_parts = begin_parts;
     }
     return err;
+}
+
+struct file_pager *pager_file_of(const struct uf_pager *pager)
+{
+    return pager->ops.fill == fill ? pager->context : NULL;
 }

@@ -3,13 +3,25 @@
 #ifndef UF_PAGER_FILE_H
 #define UF_PAGER_FILE_H
 
+#include <stdatomic.h>
 #include <stdint.h>
 
+struct pager_cache;
 struct uf_pager;
 struct uf_store;
+
+struct file_pager {
+    struct uf_store *store;
+    uint64_t offset; /* of the pager's offset 0 in the store */
+    struct pager_cache *_Atomic cache; /* cache.h; NULL: never mapped shared */
+    _Atomic uint32_t age_ms;           /* see cache_set_age */
+};
 
 /* See uf_pager_store. Takes a reference to the store. */
 int pager_file_create(struct uf_store *store, uint64_t offset,
                       struct uf_pager **ret_pager);
+
+/* NULL if it is another kind of pager. */
+struct file_pager *pager_file_of(const struct uf_pager *pager);
 
 #endif

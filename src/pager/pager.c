@@ -70,6 +70,16 @@ bool pager_unref_unless_last(struct uf_pager *pager)
     return false;
 }
 
+bool pager_ref_unless_gone(struct uf_pager *pager)
+{
+    unsigned long refs = atomic_load(&pager->refs);
+
+    while (refs > 0)
+        if (atomic_compare_exchange_weak(&pager->refs, &refs, refs + 1))
+            return true;
+    return false;
+}
+
 bool pager_runs_in_signals(const struct uf_pager *pager)
 {
     return pager->is_zero || (pager->ops.flags & UF_PAGER_SIGNAL_SAFE);

@@ -58,6 +58,10 @@ void pager_unref(struct uf_pager *pager);
  * code of the user's, so it may be called under any lock. */
 bool pager_unref_unless_last(struct uf_pager *pager);
 
+/* One more reference, unless the last one has gone: then false. Requires: it is
+ * not freed yet. */
+bool pager_ref_unless_gone(struct uf_pager *pager);
+
 /* The touching thread itself may have it fill, in a signal handler. */
 bool pager_runs_in_signals(const struct uf_pager *pager);
 

@@ -71,6 +71,7 @@ struct uf_store {
     enum uf_store_kind kind;
     int uring_err; /* why a file is not UF_STORE_KIND_URING, or 0 */
     bool writable;
+    _Atomic uint64_t lost_bytes; /* see uf_store_lost */
     union {
         struct store_file file;
         struct {

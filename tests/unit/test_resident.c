@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "lib/fake_script.h"
-#include "mm/resident.h"
+#include "base/resident.h"
 
 #define PAGES 300
 #define BASE  ((uintptr_t)0x40000000)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* See resident.h. */
-#include "mm/resident.h"
+#include "base/resident.h"
 
 #include <errno.h>
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * resident: which pages of a space ufault has made resident. One bit a page.
+ * resident: one bit a page: which pages of a space ufault has made resident, or
+ * which of a pager are to be written back.
  *
  * The map is one NORESERVE mapping of len/8 pages/bytes, itself paged in on
  * demand: 512 MiB of addresses for a space of 16 TiB, and no memory at all
@@ -14,8 +15,8 @@
  * Bits are set by faults under the shared map lock, hence atomics; cleared
  * under the exclusive one.
  */
-#ifndef UF_MM_RESIDENT_H
-#define UF_MM_RESIDENT_H
+#ifndef UF_BASE_RESIDENT_H
+#define UF_BASE_RESIDENT_H
 
 #include <stdatomic.h>
 #include <stdbool.h>

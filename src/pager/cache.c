@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: MIT */
+/* See cache.h. */
+#include "pager/cache.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/slab.h"
+#include "pager/cache_inside.h"
+#include "pager/pager.h"
+#include "store/store.h"
+
+static struct slab_cache caches =
+    SLAB_CACHE("pager cache", sizeof(struct pager_cache));
+
+/* All caches, and which pager has which. */
+static struct lock all_lock = LOCK_INIT(LOCK_RANK_PAGER);
+static struct pager_cache *all;
+
+int cache_may_map(const struct uf_pager *pager, int prot)
+{
+    const struct file_pager *file = pager_file_of(pager);
+
+    if (!file)
+        return -EINVAL;
+    return (prot & PROT_WRITE) && !file->store->writable ? -EACCES : 0;
+}
+
+struct pager_cache *cache_of(const struct uf_pager *pager)
+{
+    const struct file_pager *file = pager_file_of(pager);
+
+    return file ? atomic_load(&file->cache) : NULL;
+}
+
+int cache_fd(const struct pager_cache *cache)
+{
+    return cache->fd;
+}
+
+bool cache_is_writable(const struct pager_cache *cache)
+{
+    return cache->store->writable;
+}
+
+struct uf_pager *cache_pager(const struct pager_cache *cache)
+{
+    return cache->pager;
+}
+
+/* ---- Its life ---------------------------------------------------------- */
+
+static uint64_t now_ns(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+/* The file system would raise SIGXFSZ. */
+static bool is_too_long(uint64_t end)
+{
+    struct rlimit limit;
+
+    return end > INT64_MAX ||
+           (getrlimit(RLIMIT_FSIZE, &limit) == 0 && end > limit.rlim_cur);
+}
+
+/* Makes the memfd and the bits end at `end`; nothing has changed on failure, but
+ * that the memfd may be longer. */
+static int lengthen_locked(struct pager_cache *cache, uint64_t end)
+{
+    struct resident longer, old = cache->dirty;
+    struct range run, left = old.range;
+
+    if (end <= old.range.end && old.words)
+        return 0;
+    if (is_too_long(end))
+        return -ENOMEM;
+    if (ftruncate(cache->fd, (off_t)end) < 0 ||
+        resident_init(&longer, (struct range){0, end}) != 0)
+        return -ENOMEM;
+    while (old.words && !range_is_empty(run = resident_run(&old, left))) {
+        resident_set(&longer, run);
+        left.start = run.end;
+    }
+    cache->dirty = longer;
+    if (old.words)
+        resident_destroy(&old);
+    return 0;
+}
+
+static void drop(struct pager_cache *cache)
+{
+    if (cache->dirty.words)
+        resident_destroy(&cache->dirty);
+    if (cache->fd >= 0)
+        close(cache->fd);
+    lock_destroy(&cache->lock);
+    slab_free(&caches, cache);
+}
+
+/* A cache without a length. 0 or -errno. */
+static int make(struct uf_pager *pager, const struct file_pager *file,
+                struct pager_cache **ret)
+{
+    struct pager_cache *cache = slab_alloc(&caches);
+    int err;
+
+    if (!cache)
+        return -ENOMEM;
+    lock_init(&cache->lock, LOCK_RANK_STORE);
+    cache->pager = pager;
+    cache->store = file->store;
+    cache->offset = file->offset;
+    cache->end_seen = UINT64_MAX;
+    cache->fd = memfd_create("ufault", MFD_CLOEXEC);
+    if (cache->fd < 0) {
+        err = -errno;
+        drop(cache);
+        return err;
+    }
+    *ret = cache;
+    return 0;
+}
+
+static int make_and_list_locked(struct uf_pager *pager, struct file_pager *file,
+                                uint64_t end)
+{
+    struct pager_cache *cache;
+    int err = make(pager, file, &cache);
+
+    if (err)
+        return err;
+    err = lengthen_locked(cache, end);
+    if (err) {
+        drop(cache);
+        return err;
+    }
+    cache->due_ns = now_ns() + file->age_ms * 1000000ull;
+    cache->next = all;
+    all = cache;
+    atomic_store(&file->cache, cache);
+    return 0;
+}
+
+int cache_ready(struct uf_pager *pager, uint64_t end)
+{
+    struct file_pager *file = pager_file_of(pager);
+    struct pager_cache *cache;
+    int err = 0;
+
+    end = align_up(end, page_size());
+    lock_take(&all_lock);
+    cache = atomic_load(&file->cache);
+    if (!cache)
+        err = make_and_list_locked(pager, file, end);
+    lock_release(&all_lock);
+    if (!cache)
+        return err;
+    lock_take(&cache->lock);
+    err = lengthen_locked(cache, end);
+    lock_release(&cache->lock);
+    return err;
+}
+
+/* What can be written back no more. */
+static void count_lost(struct pager_cache *cache)
+{
+    uint64_t pages = atomic_load(&cache->dirty.pages);
+
+    atomic_fetch_add(&cache->store->lost_bytes, pages * page_size());
+}
+
+void cache_destroy(struct pager_cache *cache)
+{
+    struct pager_cache **link = &all;
+
+    if (!cache)
+        return;
+    lock_take(&all_lock);
+    while (*link != cache)
+        link = &(*link)->next;
+    *link = cache->next;
+    lock_release(&all_lock);
+    if (atomic_load(&cache->dirty.pages) > 0 && cache_begin(cache, true)) {
+        cache_write(cache, cache->dirty.range);
+        cache_end(cache);
+    }
+    count_lost(cache);
+    drop(cache);
+}
+
+/* ---- What is there, and what is dirty ---------------------------------- */
+
+/* One run, exactly. */
+static struct range find_run(const struct pager_cache *cache,
+                             struct range within)
+{
+    struct range none = {within.end, within.end}, run = within;
+    off_t at = lseek(cache->fd, (off_t)within.start, SEEK_DATA);
+
+    if (at < 0 || (uintptr_t)at >= within.end)
+        return none;
+    run.start = align_down((uintptr_t)at, page_size());
+    at = lseek(cache->fd, at, SEEK_HOLE);
+    if (at > 0 && (uintptr_t)at < run.end)
+        run.end = align_up((uintptr_t)at, page_size());
+    return run;
+}
+
+struct range cache_find(const struct pager_cache *cache, struct range within,
+                        size_t gap)
+{
+    struct range run = find_run(cache, within), next;
+
+    while (gap > 0 && !range_is_empty(run) && run.end < within.end) {
+        next = find_run(cache, (struct range){run.end, within.end});
+        if (range_is_empty(next) || next.start - run.end >= gap)
+            break;
+        run.end = next.end;
+    }
+    return run;
+}
+
+void cache_note_dirty(struct pager_cache *cache, struct range part)
+{
+    lock_take(&cache->lock);
+    resident_set(&cache->dirty, part);
+    lock_release(&cache->lock);
+}
+
+bool cache_any_dirty(struct pager_cache *cache, struct range part)
+{
+    bool any;
+
+    lock_take(&cache->lock);
+    part = range_clip(part, cache->dirty.range);
+    any = !range_is_empty(part) && resident_any(&cache->dirty, part);
+    lock_release(&cache->lock);
+    return any;
+}
+
+void cache_get_stats(struct pager_cache *cache, struct cache_stats *ret)
+{
+    lock_take(&cache->lock);
+    ret->pages_dirty = atomic_load(&cache->dirty.pages);
+    lock_release(&cache->lock);
+    ret->pages_written = atomic_load(&cache->pages_written);
+    ret->write_errors = atomic_load(&cache->write_errors);
+}
+
+/* ---- When it is written back ------------------------------------------- */
+
+static uint64_t age_ns(const struct pager_cache *cache)
+{
+    return atomic_load(&pager_file_of(cache->pager)->age_ms) * 1000000ull;
+}
+
+struct pager_cache *cache_take_due(uint64_t now)
+{
+    struct pager_cache *cache;
+
+    lock_take(&all_lock);
+    for (cache = all; cache; cache = cache->next) {
+        if (!cache->store->writable || age_ns(cache) == 0 ||
+            cache->due_ns > now || !pager_ref_unless_gone(cache->pager))
+            continue;
+        cache->due_ns = now + age_ns(cache);
+        break;
+    }
+    lock_release(&all_lock);
+    return cache;
+}
+
+uint64_t cache_next_due(void)
+{
+    uint64_t due = 0;
+
+    lock_take(&all_lock);
+    for (const struct pager_cache *cache = all; cache; cache = cache->next)
+        if (cache->store->writable && age_ns(cache) > 0 &&
+            (due == 0 || cache->due_ns < due))
+            due = cache->due_ns;
+    lock_release(&all_lock);
+    return due;
+}
+
+void cache_set_age(struct uf_pager *pager, uint32_t age_ms)
+{
+    struct file_pager *file = pager_file_of(pager);
+    struct pager_cache *cache;
+
+    lock_take(&all_lock);
+    atomic_store(&file->age_ms, age_ms);
+    cache = atomic_load(&file->cache);
+    if (cache)
+        cache->due_ns = now_ns() + age_ms * 1000000ull;
+    lock_release(&all_lock);
+}
+
+/* ---- Fork -------------------------------------------------------------- */
+
+void caches_fork_prepare(void)
+{
+    lock_fork_take(&all_lock);
+    for (struct pager_cache *cache = all; cache; cache = cache->next)
+        lock_fork_take(&cache->lock);
+}
+
+void caches_fork_parent(void)
+{
+    for (struct pager_cache *cache = all; cache; cache = cache->next)
+        lock_fork_release(&cache->lock);
+    lock_fork_release(&all_lock);
+}
+
+void caches_fork_child(void)
+{
+    lock_fork_child(&all_lock);
+    for (struct pager_cache *cache = all; cache; cache = cache->next) {
+        lock_fork_child(&cache->lock);
+        atomic_store(&cache->writer, 0);
+        resident_clear(&cache->dirty, cache->dirty.range);
+        cache->err = 0;
+    }
+}
