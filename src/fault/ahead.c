@@ -13,7 +13,7 @@
 /* What a fault brings in behind its own page, if it follows others in the order
  * of the set: from, to. So few pages further on the next is one that follows. */
 #define FOLLOW_FIRST 4u
-#define FOLLOW_LAST  64u
+#define FOLLOW_LAST  128u
 #define FOLLOW_REACH 1024u
 
 static struct slab_cache aheads = SLAB_CACHE("ahead", sizeof(struct ahead));
@@ -191,7 +191,8 @@ static void note_place(struct ahead *a, size_t rank)
     size_t behind = atomic_load(&a->behind);
     unsigned width = atomic_load(&a->width);
 
-    if (width == 0 || rank < behind || rank - behind > FOLLOW_REACH)
+    if (width == 0 || rank + 1 + width < behind ||
+        (rank > behind && rank - behind > FOLLOW_REACH))
         width = FOLLOW_FIRST;
     else if (width < FOLLOW_LAST)
         width *= 2;
@@ -201,13 +202,19 @@ static void note_place(struct ahead *a, size_t rank)
     atomic_store(&a->follow, rank + 2);
 }
 
-void ahead_note(struct ahead *a, uintptr_t addr)
+/* The page of addr and its rank; NULL: it is not of the set. */
+static const struct pair *find(const struct ahead *a, uintptr_t addr)
 {
     uint64_t page = (align_down(addr, page_size()) - a->base) / page_size();
-    const struct pair *found = NULL;
 
-    if (resident_test(&a->set, addr))
-        found = pairs_find(a->ranks, a->npages, page);
+    return resident_test(&a->set, addr) ? pairs_find(a->ranks, a->npages, page)
+                                        : NULL;
+}
+
+void ahead_note(struct ahead *a, uintptr_t addr)
+{
+    const struct pair *found = find(a, addr);
+
     if (!found) {
         atomic_fetch_add(&a->nmissed, 1);
         return;
@@ -215,12 +222,22 @@ void ahead_note(struct ahead *a, uintptr_t addr)
     if (rank_bit(a->ours, found->value) ||
         !rank_bit_set(a->theirs, found->value))
         return; /* was dropped, and comes again */
-    if (is_left(a, page)) {
+    if (is_left(a, found->key)) {
         atomic_fetch_add(&a->nleft_used, 1);
         return;
     }
     atomic_fetch_add(&a->nlate, 1);
     note_place(a, found->value);
+}
+
+void ahead_note_there(struct ahead *a, uintptr_t addr)
+{
+    const struct pair *found = NULL;
+
+    if (!atomic_load(&a->is_over))
+        found = find(a, addr);
+    if (found)
+        note_place(a, found->value);
 }
 
 /* ---- What became of it --------------------------------------------------- */

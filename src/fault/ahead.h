@@ -43,13 +43,18 @@ int ahead_report(struct uf_space *space, struct uf_working_set_report *report);
  * Requires: the space is pinned. */
 bool ahead_some(struct uf_space *space, struct handler *handler);
 
-/* After a fault that was answered: brings in what follows its page in the set,
- * unless faults wait. In a signal handler, too. Requires: the space is pinned;
- * no lock held. */
+/* After a fault that was resolved, before its thread goes on: brings in what
+ * follows its page in the set, as a window does what lies beside it; as long as
+ * no other fault of the space waits for this thread. In a signal handler, too.
+ * Requires: the space is pinned; no lock held. */
 void ahead_follow(struct uf_space *space, struct fault_server *server);
 
 /* The page of addr was touched, and came. Requires: map lock; space->ahead. */
 void ahead_note(struct ahead *ahead, uintptr_t addr);
+
+/* The page of addr was touched, and found there: it may just have come ahead, and
+ * then the guest has caught up. Requires: as before. */
+void ahead_note_there(struct ahead *ahead, uintptr_t addr);
 
 /* True if each fault is to bring in one page, to see all of them. Requires: map
  * lock. */

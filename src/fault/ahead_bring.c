@@ -200,8 +200,9 @@ void ahead_follow(struct uf_space *space, struct fault_server *server)
         if (end > a->npages)
             end = a->npages;
         from--;
-        while (n > 0 && from < end &&
-               COUNTER_GET(space->counters, pending) == 0)
+        while (
+            n > 0 && from < end &&
+            (server->in_signal || COUNTER_GET(space->counters, pending) <= 1))
             n = bring_some(space, server, a, from, end, &from);
     }
     ahead_unref(a);

@@ -147,6 +147,12 @@ static void trace_folded(struct uf_space *space, struct batch *batch, int from)
     }
 }
 
+/* It may sleep, and its buffer is not waiting for a disk. */
+static bool may_follow(const struct fault_server *server)
+{
+    return !server->at_once && !flight_is_under_way(server);
+}
+
 /* One fault to its end, or to the queue. `batch`: the faults from `next` on may
  * be folded into it; NULL: it came alone. Everything is counted before anybody
  * wakes, and told to hooks after. False: not at once, as was asked for. */
@@ -170,6 +176,8 @@ static bool serve_here(struct handler *handler, struct uf_space *space,
         flight_land(&handler->server);
         return true;
     }
+    if (may_follow(&handler->server) && (!batch || next == batch->count))
+        ahead_follow(space, &handler->server);
     note_present(handler, fault, result.outcome);
     fault_count(space, fault, &result);
     if (batch)
@@ -180,8 +188,6 @@ static bool serve_here(struct handler *handler, struct uf_space *space,
     if (folded)
         trace_folded(space, batch, next);
     flight_land(&handler->server);
-    if (!handler->server.at_once && (!batch || next == batch->count))
-        ahead_follow(space, &handler->server);
     return true;
 }
 

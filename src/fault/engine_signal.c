@@ -147,10 +147,10 @@ static bool serve_now(struct uf_space *space, struct fault *fault, void *buffer)
         fault->attempts++;
         pause_ns(result.retry_ns);
     }
+    ahead_follow(space, &server);
     last_present = result.outcome == UF_OUTCOME_PRESENT ? fault->addr : 0;
     fault_count(space, fault, &result);
     fault_settle(space);
-    ahead_follow(space, &server);
     if (result.outcome == UF_OUTCOME_STALE)
         return !is_the_hosts_own(space, fault->addr);
     return result.outcome != UF_OUTCOME_REFUSED;

@@ -223,14 +223,16 @@ static struct install_result install_locked(struct uf_space *space,
 
 /* For whom asks which pages are touched. */
 static void note_touch_locked(struct uf_space *space, const struct fault *fault,
-                              const struct install_result *r)
+                              enum install_verdict verdict)
 {
-    if (fault->piece || r->verdict != INSTALL_DONE)
+    if (fault->piece)
         return;
-    if (space->recording)
+    if (space->recording && verdict == INSTALL_DONE)
         recording_note(space->recording, fault->addr);
-    if (space->ahead)
+    if (space->ahead && verdict == INSTALL_DONE)
         ahead_note(space->ahead, fault->addr);
+    if (space->ahead && verdict == INSTALL_PRESENT)
+        ahead_note_there(space->ahead, fault->addr);
 }
 
 /* Zeros for memory with the huge policy. */
@@ -381,7 +383,7 @@ struct install_result fault_install(struct uf_space *space,
     if (lookup_still_locked(space, fault, found, filled)) {
         r = install_locked(space, fault, found, *filled,
                            (const char *)bytes + (filled->start - start));
-        note_touch_locked(space, fault, &r);
+        note_touch_locked(space, fault, r.verdict);
     } else {
         r.wake = lookup_page(fault);
     }
@@ -491,7 +493,7 @@ struct fault_result fault_resolve(struct uf_space *space,
             huge_note_locked(space, found.vma, installed.done);
         if (found.count > 1 && installed.verdict == INSTALL_DONE)
             install_strided_locked(space, fault, &found, &installed);
-        note_touch_locked(space, fault, &installed);
+        note_touch_locked(space, fault, installed.verdict);
         rwlock_release(&space->map_lock);
         return conclude(space, server, fault, found.window, &installed);
     }
@@ -500,6 +502,7 @@ struct fault_result fault_resolve(struct uf_space *space,
     if (fault->attempts == 0 && fault->tid != 0 &&
         resident_test(&space->resident, fault->addr)) {
         unsettle(space);
+        note_touch_locked(space, fault, INSTALL_PRESENT);
         rwlock_release(&space->map_lock);
         return ended(fault, UF_OUTCOME_PRESENT, 0);
     }

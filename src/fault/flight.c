@@ -151,12 +151,17 @@ static void end(struct flights *flights, struct flight *flight)
     flight->under_way = false;
 }
 
+bool flight_is_under_way(const struct fault_server *server)
+{
+    return server->flight && server->flight->under_way;
+}
+
 void flight_land(struct fault_server *server)
 {
     struct flight *flight = server->flight;
     struct fill_part part;
 
-    if (!flight || !flight->under_way)
+    if (!flight_is_under_way(server))
         return;
     if (flight->touched.len > 0)
         note_landed(server->flights, flight, &flight->touched);

@@ -51,6 +51,9 @@ bool flight_begin(struct uf_space *space, struct fault_server *server,
 /* The bytes of the part. */
 const void *flight_bytes(const struct flight *flight, struct range part);
 
+/* flight_land has something to do; until then server->buffer is taken. */
+bool flight_is_under_way(const struct fault_server *server);
+
 /* Has the rest of the server's flight land; nothing if there is none. Requires:
  * the space is still pinned; no lock held. */
 void flight_land(struct fault_server *server);
