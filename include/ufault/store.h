@@ -246,7 +246,8 @@ uint64_t uf_store_lost(const struct uf_store *store);
  * The store does not grow: of the page that holds its end the bytes inside are
  * written. When it has shrunk, the next of these calls drops the pages beyond its
  * end, as truncate(2) does at once to a mapping of the kernel's: they are
- * SIGBUS, and what was written there is gone.
+ * SIGBUS, and what was written there is gone. One that others truncate at the
+ * very moment may end where what was on its way ended.
  *
  * A page that is only read is not written back. Before Linux 6.7 the kernel does
  * not tell: then all pages count as written that are there in mappings with

@@ -203,7 +203,9 @@ static struct uffd_result fd_protect(struct uffd *u, struct range range,
 {
     struct uffdio_writeprotect arg = {
         .range = {.start = range.start, .len = range_len(range)},
-        .mode = on ? UFFDIO_WRITEPROTECT_MODE_WP : 0};
+        .mode = on              ? UFFDIO_WRITEPROTECT_MODE_WP
+                : u->hold_wakes ? UFFDIO_WRITEPROTECT_MODE_DONTWAKE
+                                : 0};
 
     return result(ioctl(u->fd, UFFDIO_WRITEPROTECT, &arg), 0);
 }

@@ -52,7 +52,7 @@ struct uffd_ops {
     struct uffd_result (*unregister)(struct uffd *u, struct range range);
     /* For a descriptor that can_protect: regist, so that pages may be protected
      * as well; (un)protects those of [range) that are there against writes, and
-     * wakes when unprotecting; copy, protected from the first. */
+     * wakes when unprotecting, unless wakes are held; copy, protected from the first. */
     struct uffd_result (*track)(struct uffd *u, struct range range);
     struct uffd_result (*protect)(struct uffd *u, struct range range, bool on);
     struct uffd_result (*copy_protected)(struct uffd *u, struct range dst,
@@ -70,7 +70,7 @@ struct uffd {
     bool can_protect;
     bool protects_async;  /* a write unprotects by itself: nobody is told */
     bool protects_shared; /* the same of shared memory, there or not */
-    /* Copy, zeropage, move and poison wake nobody: the caller does so by `wake` when
+    /* Copy, zeropage, move, poison and unprotecting wake nobody: the caller does so by `wake` when
      * it has counted what it did. */
     bool hold_wakes;
     struct uffd_box *box; /* uffd_signal.h; NULL: faults are messages */

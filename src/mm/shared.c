@@ -183,7 +183,7 @@ void shared_close_locked(struct uf_space *space, const struct vma *v,
     struct shared_note *note;
 
     shared_collect_locked(space, v, part);
-    if (!cache_any_dirty(cache_of(v->pager), offsets))
+    if (!cache_is_busy(cache_of(v->pager), offsets))
         return;
     note = slab_alloc(&notes);
     if (!note)

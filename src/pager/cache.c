@@ -246,6 +246,11 @@ bool cache_any_dirty(struct pager_cache *cache, struct range part)
     return any;
 }
 
+bool cache_is_busy(struct pager_cache *cache, struct range part)
+{
+    return atomic_load(&cache->writer) != 0 || cache_any_dirty(cache, part);
+}
+
 void cache_get_stats(struct pager_cache *cache, struct cache_stats *ret)
 {
     lock_take(&cache->lock);

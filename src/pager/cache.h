@@ -61,6 +61,9 @@ void cache_note_dirty(struct pager_cache *cache, struct range part);
 
 bool cache_any_dirty(struct pager_cache *cache, struct range part);
 
+/* The same, or some pages may be on their way into the store. */
+bool cache_is_busy(struct pager_cache *cache, struct range part);
+
 /* ------------------------------------------------------- writeback.c -- */
 
 /*

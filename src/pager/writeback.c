@@ -99,6 +99,16 @@ int cache_take_error(struct pager_cache *cache)
 
 /* ---- Batches ----------------------------------------------------------- */
 
+/* The store's end as an offset of the pager. 0 or -errno. */
+static int find_end(struct pager_cache *cache, uint64_t *ret)
+{
+    uint64_t size = 0;
+    int err = cache->store->ops->size(cache->store, &size);
+
+    *ret = size > cache->offset ? size - cache->offset : 0;
+    return err;
+}
+
 /* What came of a piece. */
 static void settle(struct batch *b, const struct store_io *io)
 {
@@ -118,10 +128,32 @@ static void settle(struct batch *b, const struct store_io *io)
                      (failed.start - start) / page_size());
 }
 
+/* The store may have shrunk since: what is past its end now is not written. What
+ * shrinks it from here on is too late. */
+static void look_again(struct batch *b)
+{
+    uint64_t end, offset = b->cache->offset;
+
+    if (find_end(b->cache, &end) != 0 || end >= b->end)
+        return;
+    b->end = end;
+    for (unsigned i = 0; i < b->n; i++) {
+        struct store_io *io = &b->pieces[i];
+
+        if (io->offset >= offset + end)
+            io->len_bytes = 0;
+        else if (io->len_bytes > offset + end - io->offset)
+            io->len_bytes = offset + end - io->offset;
+    }
+}
+
 static void send(struct batch *b)
 {
     struct store_io *done[BATCH_PIECES];
 
+    if (b->n == 0)
+        return;
+    look_again(b);
     if (b->channel) {
         store_submit(b->channel, b->pieces, b->n);
         for (unsigned reaped = 0; reaped < b->n;)
@@ -235,16 +267,6 @@ static void drop_beyond(struct pager_cache *cache, uint64_t end)
         !range_is_empty(cache_find(cache, beyond, 0)))
         fallocate(cache->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
                   (off_t)beyond.start, (off_t)range_len(beyond));
-}
-
-/* The store's end as an offset of the pager. 0 or -errno. */
-static int find_end(struct pager_cache *cache, uint64_t *ret)
-{
-    uint64_t size = 0;
-    int err = cache->store->ops->size(cache->store, &size);
-
-    *ret = size > cache->offset ? size - cache->offset : 0;
-    return err;
 }
 
 /* ---- The calls --------------------------------------------------------- */

@@ -32,6 +32,7 @@
 
 /* A store in memory that does as it is told. */
 struct moody {
+    pthread_mutex_t lock; /* of the bytes */
     unsigned char *bytes;
     atomic_size_t len; /* bytes */
     atomic_int write_err, size_err, flush_err;
@@ -62,7 +63,9 @@ static ssize_t moody_read(void *context, void *buffer, size_t len,
         return 0;
     len = len < end - offset ? len : end - offset;
     len = len < 3000 ? len : 3000;
+    pthread_mutex_lock(&m->lock);
     memcpy(buffer, m->bytes + offset, len);
+    pthread_mutex_unlock(&m->lock);
     return (ssize_t)len;
 }
 
@@ -86,7 +89,9 @@ static ssize_t moody_write(void *context, const void *buffer, size_t len,
         len = most;
     if (offset + len > atomic_load(&m->len))
         return -EFBIG; /* never: it does not grow */
+    pthread_mutex_lock(&m->lock);
     memcpy(m->bytes + offset, buffer, len);
+    pthread_mutex_unlock(&m->lock);
     return (ssize_t)len;
 }
 
@@ -119,6 +124,7 @@ static void begin_with(struct world *w, bool writable)
     w->records = slab_live_everywhere();
     w->m.bytes = malloc(len);
     w->m.world = w;
+    pthread_mutex_init(&w->m.lock, NULL);
     for (size_t i = 0; i < len; i++)
         w->m.bytes[i] = live_pattern(i);
     w->m.len = len;
