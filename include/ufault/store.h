@@ -241,7 +241,7 @@ uint64_t uf_store_lost(const struct uf_store *store);
  * Else a page that cannot be written stays dirty, and is tried again each time.
  * Functions of the store's (uf_store_ops) are called by the threads that make
  * these calls, and by a thread of the engine, one at a time for a pager. A process
- * that ends writes nothing back.
+ * that ends writes nothing back, and what it wrote its parent does not know of.
  *
  * The store does not grow: of the page that holds its end the bytes inside are
  * written. When it has shrunk, the next of these calls drops the pages beyond its

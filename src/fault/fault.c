@@ -497,6 +497,13 @@ struct fault_result fault_resolve(struct uf_space *space,
         rwlock_release(&space->map_lock);
         return conclude(space, server, fault, found.window, &installed);
     }
+    if (found.is_there) {
+        installed = (struct install_result){.present = lookup_page(fault)};
+        unsettle(space);
+        count_install(space, &installed);
+        rwlock_release(&space->map_lock);
+        return ended(fault, UF_OUTCOME_PRESENT, 0);
+    }
     /* Another handler was faster: no fill for what is there. If it is not there
      * after all, its thread comes back and `attempts` says so. */
     if (fault->attempts == 0 && fault->tid != 0 &&

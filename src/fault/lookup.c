@@ -107,6 +107,8 @@ static bool look_up_locked(struct uf_space *space, const struct fault *fault,
         ret->window = resident_hole(&space->guards, fault->addr, ret->window);
     ret->is_shared = (vma->flags & VMA_CACHE) != 0;
     ret->is_exact = ret->is_shared && shared_is_exact(space, vma->pager);
+    ret->is_there =
+        ret->is_shared && !shared_clip(vma, lookup_page(fault), &ret->window);
     ret->pager = vma->pager;
     ret->offset = vma_offset_at(vma, ret->window.start);
     ret->generation = vma->generation;

@@ -102,6 +102,26 @@ static struct range offsets_of(const struct vma *v, struct range part)
     return (struct range){start, start + range_len(part)};
 }
 
+bool shared_clip(const struct vma *v, struct range page, struct range *window)
+{
+    struct range left = offsets_of(v, *window), run;
+    uintptr_t touched = vma_offset_at(v, page.start),
+              shift = v->start - v->offset;
+
+    for (;;) {
+        run = cache_find(cache_of(v->pager), left, 0);
+        if (range_contains(run, touched))
+            return false;
+        if (range_is_empty(run) || run.start > touched)
+            break;
+        window->start = run.end + shift;
+        left.start = run.end;
+    }
+    if (!range_is_empty(run))
+        window->end = run.start + shift;
+    return true;
+}
+
 static void note_written(void *arg, struct range part)
 {
     const struct collection *c = arg;

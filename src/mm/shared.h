@@ -36,6 +36,12 @@ void shared_protect_all(struct uf_space *space);
 bool shared_is_exact(const struct uf_space *space,
                      const struct uf_pager *pager);
 
+/*
+ * Cuts *window, a part of the mapping, to pages around `page` that its cache has
+ * not; other mappings may have brought them in. False: it has `page` itself.
+ */
+bool shared_clip(const struct vma *v, struct range page, struct range *window);
+
 /* What was written through [part) of the mapping *v so far is noted in its
  * cache. Requires: map lock, shared will do. */
 void shared_collect_locked(const struct uf_space *space, const struct vma *v,

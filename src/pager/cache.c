@@ -71,6 +71,12 @@ static bool is_too_long(uint64_t end)
            (getrlimit(RLIMIT_FSIZE, &limit) == 0 && end > limit.rlim_cur);
 }
 
+/* A child may have made it longer; it is sealed, and does not become shorter. */
+static int lengthen_memfd(int fd, uint64_t end)
+{
+    return ftruncate(fd, (off_t)end) == 0 || errno == EPERM ? 0 : -ENOMEM;
+}
+
 /* Makes the memfd and the bits end at `end`; nothing has changed on failure, but
  * that the memfd may be longer. */
 static int lengthen_locked(struct pager_cache *cache, uint64_t end)
@@ -82,7 +88,7 @@ static int lengthen_locked(struct pager_cache *cache, uint64_t end)
         return 0;
     if (is_too_long(end))
         return -ENOMEM;
-    if (ftruncate(cache->fd, (off_t)end) < 0 ||
+    if (lengthen_memfd(cache->fd, end) != 0 ||
         resident_init(&longer, (struct range){0, end}) != 0)
         return -ENOMEM;
     while (old.words && !range_is_empty(run = resident_run(&old, left))) {
@@ -119,8 +125,8 @@ static int make(struct uf_pager *pager, const struct file_pager *file,
     cache->store = file->store;
     cache->offset = file->offset;
     cache->end_seen = UINT64_MAX;
-    cache->fd = memfd_create("ufault", MFD_CLOEXEC);
-    if (cache->fd < 0) {
+    cache->fd = memfd_create("ufault", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (cache->fd < 0 || fcntl(cache->fd, F_ADD_SEALS, F_SEAL_SHRINK) < 0) {
         err = -errno;
         drop(cache);
         return err;
