@@ -12,6 +12,7 @@
 /* cmocka.h wants the four above first. */
 #include <cmocka.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -216,6 +217,33 @@ static void a_long_mapping_is_written_back(void **state)
     end(&w);
 }
 
+/* The pager begins inside the store, and its mapping inside the pager. */
+static void offsets_add_up(void **state)
+{
+    size_t page = page_size();
+    struct world w;
+    uintptr_t a;
+
+    (void)state;
+    begin(&w, plain_engine(), (struct uf_space_opts){0});
+    uf_pager_unref(w.pager);
+    assert_int_equal(uf_pager_store(w.store, 5 * page, &w.pager), 0);
+    assert_int_equal(ftruncate(w.fd, (off_t)(40 * page + 10)), 0);
+    a = map(&w, 7, 40);
+    assert_true(pages_are(a, 28, 1, 12));
+    *byte_at(a, 0) = 12;
+    *(volatile unsigned char *)(a + 28 * page + 9) = 77;
+    *byte_at(a, 28) = 40; /* behind the end */
+    assert_int_equal(live_read(a + 29 * page, NULL, NULL), SIGBUS);
+    assert_int_equal(uf_pager_sync(w.pager), 0);
+    assert_int_equal(in_file(&w, 12), 12);
+    assert_int_equal(lseek(w.fd, 0, SEEK_END), 40 * page + 10);
+    assert_int_equal(ftruncate(w.fd, (off_t)(3 * page)), 0); /* before it */
+    assert_int_equal(uf_pager_sync(w.pager), 0);
+    assert_int_equal(live_read(a, NULL, NULL), SIGBUS);
+    end(&w);
+}
+
 /* ----------------------------------------------------------------- neighbours -- */
 
 static void dirty_tracking_leaves_it_alone(void **state)
@@ -274,6 +302,39 @@ static void copies_reach_it(void **state)
     assert_int_equal(
         uf_copy_in(w.space, back, b + 5 * page_size(), sizeof(back), &done),
         -EFAULT);
+    end(&w);
+}
+
+static int see(void *data, const struct uf_vma_info *vma)
+{
+    *(uint32_t *)data = vma->flags;
+    return 0;
+}
+
+static void it_is_shown_as_shared(void **state)
+{
+    static char text[8192];
+    size_t kb = 32 * page_size() / 1024;
+    char expected[64];
+    uint32_t flags = 0;
+    struct world w;
+
+    (void)state;
+    begin(&w, plain_engine(), (struct uf_space_opts){0});
+    assert_true(pages_are(map(&w, 16, 32), 32, 1, 16));
+    assert_int_equal(uf_space_walk(w.space, see, &flags), 0);
+    assert_int_equal(flags & (UF_VMA_SHARED | UF_VMA_KERNEL), UF_VMA_SHARED);
+    assert_true(uf_space_maps(w.space, text, sizeof(text)) > 0);
+    snprintf(expected, sizeof(expected), " rw-s %08zx 00:00 0 ",
+             16 * page_size());
+    assert_non_null(strstr(text, expected));
+    assert_non_null(strstr(text, "[store]"));
+    assert_true(uf_space_smaps(w.space, text, sizeof(text)) > 0);
+    snprintf(expected, sizeof(expected), "\nRss: %19zu kB", kb);
+    assert_non_null(strstr(text, expected));
+    assert_true(uf_space_status(w.space, text, sizeof(text)) > 0);
+    snprintf(expected, sizeof(expected), "\nRssShmem:\t%8zu kB", kb);
+    assert_non_null(strstr(text, expected));
     end(&w);
 }
 
@@ -360,6 +421,8 @@ int main(void)
         cmocka_unit_test(an_older_kernel_writes_what_is_there),
         cmocka_unit_test(several_descriptors_serve_one_mapping),
         cmocka_unit_test(a_long_mapping_is_written_back),
+        cmocka_unit_test(offsets_add_up),
+        cmocka_unit_test(it_is_shown_as_shared),
         cmocka_unit_test(dirty_tracking_leaves_it_alone),
         cmocka_unit_test(copies_reach_it),
         cmocka_unit_test(it_is_not_saved),
