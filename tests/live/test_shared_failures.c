@@ -160,7 +160,12 @@ static volatile unsigned char *page_of(struct world *w, size_t n)
 
 static unsigned char stored(struct world *w, size_t n)
 {
-    return w->m.bytes[n * page_size()];
+    unsigned char byte;
+
+    pthread_mutex_lock(&w->m.lock);
+    byte = w->m.bytes[n * page_size()];
+    pthread_mutex_unlock(&w->m.lock);
+    return byte;
 }
 
 static int sync_page(struct world *w, size_t n)
