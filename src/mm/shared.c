@@ -17,8 +17,8 @@
  * written when it is first touched here. */
 #define PROTECT_MAX ((size_t)256 << 20)
 
-/* Pages of the memfd that are so near to each other are scanned as one run. */
-#define SCAN_GAP ((size_t)2 << 20)
+/* So much is scanned at once, if the memfd has any of it. */
+#define SCAN_BYTES ((size_t)2 << 20)
 
 /* A part that is gone. */
 struct shared_note {
@@ -104,21 +104,16 @@ static struct range offsets_of(const struct vma *v, struct range part)
 
 bool shared_clip(const struct vma *v, struct range page, struct range *window)
 {
-    struct range left = offsets_of(v, *window), run;
-    uintptr_t touched = vma_offset_at(v, page.start),
-              shift = v->start - v->offset;
+    const struct pager_cache *cache = cache_of(v->pager);
+    struct range before = offsets_of(v, *window), after = before;
 
-    for (;;) {
-        run = cache_find(cache_of(v->pager), left, 0);
-        if (range_contains(run, touched))
-            return false;
-        if (range_is_empty(run) || run.start > touched)
-            break;
-        window->start = run.end + shift;
-        left.start = run.end;
-    }
-    if (!range_is_empty(run))
-        window->end = run.start + shift;
+    before.end = after.start = vma_offset_at(v, page.start);
+    after.end = cache_next(cache, after);
+    if (range_is_empty(after))
+        return false;
+    if (cache_next(cache, before) < before.end)
+        window->start = page.start;
+    window->end = page.start + range_len(after);
     return true;
 }
 
@@ -129,7 +124,7 @@ static void note_written(void *arg, struct range part)
     cache_note_dirty(c->cache, offsets_of(c->vma, part));
 }
 
-/* [there) of the pager is in the memfd. */
+/* Some of [there) of the pager is in the memfd. */
 static void collect_run(const struct uf_space *space, struct collection *c,
                         struct range there, int pagemap)
 {
@@ -152,9 +147,13 @@ static void collect(const struct uf_space *space, const struct vma *v,
 
     if (!cache_is_writable(c.cache))
         return;
-    while (!range_is_empty(run = cache_find(c.cache, left, SCAN_GAP))) {
-        collect_run(space, &c, run, pagemap);
-        left.start = run.end;
+    for (; !range_is_empty(left); left.start = run.end) {
+        run = left;
+        run.start = cache_next(c.cache, left);
+        if (range_len(run) > SCAN_BYTES)
+            run.end = run.start + SCAN_BYTES;
+        if (!range_is_empty(run))
+            collect_run(space, &c, run, pagemap);
     }
 }
 

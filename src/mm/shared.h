@@ -37,8 +37,8 @@ bool shared_is_exact(const struct uf_space *space,
                      const struct uf_pager *pager);
 
 /*
- * Cuts *window, a part of the mapping, to pages around `page` that its cache has
- * not; other mappings may have brought them in. False: it has `page` itself.
+ * Cuts *window, a part of the mapping, to pages around `page`, none of which its
+ * cache has; other mappings may have brought some in. False: it has `page`.
  */
 bool shared_clip(const struct vma *v, struct range page, struct range *window);
 

@@ -138,7 +138,7 @@ static int make(struct uf_pager *pager, const struct file_pager *file,
 static int make_and_list_locked(struct uf_pager *pager, struct file_pager *file,
                                 uint64_t end)
 {
-    struct pager_cache *cache;
+    struct pager_cache *cache = NULL;
     int err = make(pager, file, &cache);
 
     if (err)
@@ -204,34 +204,13 @@ void cache_destroy(struct pager_cache *cache)
 
 /* ---- What is there, and what is dirty ---------------------------------- */
 
-/* One run, exactly. */
-static struct range find_run(const struct pager_cache *cache,
-                             struct range within)
+uint64_t cache_next(const struct pager_cache *cache, struct range within)
 {
-    struct range none = {within.end, within.end}, run = within;
     off_t at = lseek(cache->fd, (off_t)within.start, SEEK_DATA);
 
-    if (at < 0 || (uintptr_t)at >= within.end)
-        return none;
-    run.start = align_down((uintptr_t)at, page_size());
-    at = lseek(cache->fd, at, SEEK_HOLE);
-    if (at > 0 && (uintptr_t)at < run.end)
-        run.end = align_up((uintptr_t)at, page_size());
-    return run;
-}
-
-struct range cache_find(const struct pager_cache *cache, struct range within,
-                        size_t gap)
-{
-    struct range run = find_run(cache, within), next;
-
-    while (gap > 0 && !range_is_empty(run) && run.end < within.end) {
-        next = find_run(cache, (struct range){run.end, within.end});
-        if (range_is_empty(next) || next.start - run.end >= gap)
-            break;
-        run.end = next.end;
-    }
-    return run;
+    return at >= 0 && (uint64_t)at < within.end
+               ? align_down((uintptr_t)at, page_size())
+               : within.end;
 }
 
 void cache_note_dirty(struct pager_cache *cache, struct range part)

@@ -51,10 +51,9 @@ int cache_fd(const struct pager_cache *cache);
 /* The store can be written. */
 bool cache_is_writable(const struct pager_cache *cache);
 
-/* The first pages of `within` that are there; runs with less than `gap` bytes
- * between them are one. Empty: there are none. */
-struct range cache_find(const struct pager_cache *cache, struct range within,
-                        size_t gap);
+/* The first page of `within` that is there; its end, if there is none. Where the
+ * next is not is not asked of the kernel: it would look at all that are there. */
+uint64_t cache_next(const struct pager_cache *cache, struct range within);
 
 /* Pages of `part` were written. Any lock up to the map lock may be held. */
 void cache_note_dirty(struct pager_cache *cache, struct range part);

@@ -211,6 +211,21 @@ static struct range take_dirty(struct pager_cache *cache, struct range *left)
     return run;
 }
 
+/* The pages at the start of *run that are there, taken from it; empty: none of it
+ * is. */
+static struct range take_there(const struct pager_cache *cache,
+                               struct range *run)
+{
+    struct range there;
+
+    there.start = there.end = cache_next(cache, *run);
+    while (there.end < run->end &&
+           cache_next(cache, (struct range){there.end, run->end}) == there.end)
+        there.end += page_size();
+    run->start = there.end;
+    return there;
+}
+
 static void write_all(struct batch *b, struct range part)
 {
     struct range run, there;
@@ -218,11 +233,8 @@ static void write_all(struct batch *b, struct range part)
     while (!range_is_empty(run = take_dirty(b->cache, &part))) {
         if (run.end > b->end)
             run.end = align_up(b->end, page_size());
-        for (; run.start < run.end; run.start = there.end) {
-            there = cache_find(b->cache, run, 0);
-            if (!range_is_empty(there))
-                add(b, there);
-        }
+        while (!range_is_empty(there = take_there(b->cache, &run)))
+            add(b, there);
     }
     send(b);
 }
@@ -236,7 +248,7 @@ static void zero_tail(struct pager_cache *cache, uint64_t end)
     uint64_t last = align_down(end, page_size());
     struct range page = {last, last + page_size()};
 
-    if (last == end || range_is_empty(cache_find(cache, page, 0)))
+    if (last == end || cache_next(cache, page) != last)
         return;
     for (uint64_t at = end; at < page.end;) {
         size_t left = page.end - at;
@@ -263,8 +275,7 @@ static void drop_beyond(struct pager_cache *cache, uint64_t end)
     if (end < cache->end_seen)
         zero_tail(cache, end);
     cache->end_seen = end;
-    if (beyond.start < beyond.end &&
-        !range_is_empty(cache_find(cache, beyond, 0)))
+    if (beyond.start < beyond.end && cache_next(cache, beyond) < beyond.end)
         fallocate(cache->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
                   (off_t)beyond.start, (off_t)range_len(beyond));
 }
