@@ -142,6 +142,7 @@ int uf_pager_set_writeback(struct uf_pager *pager, uint32_t age_ms)
     if (!is_of_store(pager))
         return -EINVAL;
     cache_set_age(pager, age_ms);
+    writeback_hurry();
     return 0;
 }
 

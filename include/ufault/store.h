@@ -282,8 +282,7 @@ int uf_pager_sync(struct uf_pager *pager);
 /*
  * uf_pager_set_writeback: pages that shared mappings have changed are written back
  * in the background about age_ms later (5000 if nothing is said; the kernel's
- * dirty_writeback_centisecs); 0: they are not. For the time after
- * the next such pass, if one is waited for.
+ * dirty_writeback_centisecs); 0: they are not.
  *
  * Returns 0 or
  *   -EINVAL  pager is NULL, or not uf_pager_store's

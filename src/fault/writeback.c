@@ -82,6 +82,20 @@ uint64_t writeback_wait_ns(void)
     return due > now ? due - now : 1;
 }
 
+static void ring(void *arg, struct uf_space *space)
+{
+    struct background *background = background_running(space->engine);
+
+    (void)arg;
+    if (background && atomic_load(&space->has_shared))
+        background_kick(background);
+}
+
+void writeback_hurry(void)
+{
+    engine_visit_spaces(ring, NULL);
+}
+
 void writeback_begin(struct uf_space *space)
 {
     struct background *background;

@@ -33,6 +33,10 @@ bool writeback_turn(struct handler *handler);
 /* Nanoseconds until there is one; 0: never. */
 uint64_t writeback_wait_ns(void);
 
+/* Some pages are to be written back earlier than was said. Requires: no lock
+ * held. */
+void writeback_hurry(void);
+
 /* A mapping of a cache was made in the space: it will be looked after. Requires:
  * no lock held; malloc may be called. */
 void writeback_begin(struct uf_space *space);

@@ -299,9 +299,6 @@ static void a_failure_of_the_background_is_told(void **state)
     w.m.write_err = -ENOSPC;
     *page_of(&w, 3) = 77;
     assert_int_equal(uf_pager_set_writeback(w.pager, 10), 0);
-    uf_munmap(w.space, w.at, page_size()); /* rings */
-    w.at = (uintptr_t)uf_mmap_pager(w.space, w.at, NPAGES * page_size(), RW,
-                                    MAP_SHARED | MAP_FIXED, w.pager, 0);
     while (counts(&w).write_errors == 0)
         usleep(1000);
     assert_int_equal(uf_pager_set_writeback(w.pager, 0), 0);
