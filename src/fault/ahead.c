@@ -102,6 +102,7 @@ static void count_left(struct ahead *a)
             a->nleft++;
         }
     a->ntaken = a->nleft;
+    a->ndone = a->nleft;
     a->is_over = a->ntaken == a->npages;
 }
 
@@ -253,10 +254,13 @@ static void estimate(struct uf_working_set_report *r)
 
 int ahead_report(struct uf_space *space, struct uf_working_set_report *ret)
 {
+    size_t done = 0; /* looked at first: what is done is counted */
     struct ahead *a;
 
     rwlock_take_read(&space->map_lock);
     a = space->ahead;
+    if (a)
+        done = atomic_load(&a->ndone);
     if (a)
         *ret = (struct uf_working_set_report){
             .size = sizeof(*ret),
@@ -265,7 +269,7 @@ int ahead_report(struct uf_space *space, struct uf_working_set_report *ret)
             .late = atomic_load(&a->nlate),
             .left = atomic_load(&a->nleft),
             .left_used = atomic_load(&a->nleft_used),
-            .coming = a->npages - atomic_load(&a->ntaken),
+            .coming = a->npages - done,
             .missed = atomic_load(&a->nmissed),
         };
     rwlock_release(&space->map_lock);

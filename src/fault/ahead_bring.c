@@ -3,6 +3,8 @@
  * faults. */
 #include "fault/ahead.h"
 
+#include <time.h>
+
 #include "fault/ahead_record.h"
 #include "fault/background.h"
 #include "fault/engine.h"
@@ -12,6 +14,9 @@
  * soon, many enough that a chunk of an image is done with in one. */
 #define PIECE_PAGES 32
 #define TURN_PAGES  16
+
+/* A pause, when all that is left is in other hands. */
+#define NAP_NS 200000
 
 /* Pages that a look-up passes over under the lock. */
 #define LOOK_PAGES 1024
@@ -78,8 +83,10 @@ static bool choose_locked(struct uf_space *space, struct ahead *a, size_t from,
         if (!take_rank(a, rank))
             continue;
         v = wanted_locked(space, a, a->pages[rank]);
-        if (!v)
+        if (!v) {
+            atomic_fetch_add(&a->ndone, 1);
             continue;
+        }
         ret->rank = rank;
         ret->fault = (struct fault){
             .addr = ahead_page_addr(a, a->pages[rank]),
@@ -108,6 +115,7 @@ static size_t count_in(struct ahead *a, const struct piece *piece,
         for (size_t i = 0; i < n; i++)
             rank_bit_set(a->ours, piece->rank + i);
     atomic_fetch_add(&a->nahead, npages);
+    atomic_fetch_add(&a->ndone, n);
     return n;
 }
 
@@ -162,6 +170,13 @@ static size_t bring_next(struct uf_space *space, struct fault_server *server,
     return n ? n : bring_some(space, server, a, 0, a->npages, &a->next);
 }
 
+static void nap(void)
+{
+    const struct timespec ts = {0, NAP_NS};
+
+    nanosleep(&ts, NULL);
+}
+
 bool ahead_some(struct uf_space *space, struct handler *handler)
 {
     struct ahead *a = take(space);
@@ -176,9 +191,11 @@ bool ahead_some(struct uf_space *space, struct handler *handler)
         done += n;
     }
     engine_leave_user_code(entered);
-    more = n > 0 || atomic_load(&a->ntaken) < a->npages;
+    more = atomic_load(&a->ndone) < a->npages;
     if (!more)
         atomic_store(&a->is_over, true);
+    else if (n == 0)
+        nap(); /* the rest is taken by others, who may give it back */
     ahead_unref(a);
     return more;
 }

@@ -28,7 +28,8 @@ struct ahead {
     struct resident set;      /* by page: of the set */
     atomic_bool is_over;      /* nothing is to come, or will */
     atomic_size_t ntaken;
-    size_t next; /* the background's */
+    atomic_size_t ndone; /* of these, that are dealt with */
+    size_t next;         /* the background's */
     /* Where the guest is, as late faults have it: */
     atomic_size_t jump;   /* 1 + the rank to go on at; 0: no news */
     atomic_size_t behind; /* the rank behind what its last fault brings in */
