@@ -12,6 +12,7 @@
 #include "api.h"
 #include "base/check.h"
 #include "fault/ahead.h"
+#include "fault/dirty.h"
 #include "fault/background.h"
 #include "fault/engine.h"
 #include "fault/huge.h"
@@ -195,6 +196,7 @@ int uf_space_destroy(struct uf_space *space)
     else
         space_await_unpinned(space); /* a signal handler may look at it */
     streams_destroy(&space->streams);
+    dirty_forget(space);
     recording_free(space);
     ahead_free(space);
     space_destroy(space);

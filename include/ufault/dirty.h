@@ -19,6 +19,17 @@
  * PAGEMAP_SCAN). On older kernels, to 5.7, a handler answers it. While tracking
  * is on, memory with the huge policy comes as small pages.
  *
+ * On kernels that cannot protect pages so, the slow path: uf_dirty_start copies
+ * all that is resident, and each collect compares it, of one moment (a copy of
+ * the process, as ufault/checkpoint.h has it). That takes as much memory again,
+ * about 1 us a resident page, and touches that need a page wait meanwhile. Then
+ * a page is not reported that was written and has again, at the collect, the
+ * bytes of the one before: who copies pages while others write may have caught
+ * it in between. A page that a pager has supplied since counts as written.
+ *
+ * Memory that a device or the kernel still writes, by a request that was made
+ * before the collect (io_uring, O_DIRECT), is not seen to be written.
+ *
  * Any thread may call these; not from a signal handler, a pager or a hook.
  * Tracking ends with the space, and is not inherited by a forked child.
  */
@@ -43,8 +54,9 @@ struct uf_range {
 
 enum uf_dirty_kind {
     UF_DIRTY_OFF,
-    UF_DIRTY_ASYNC, /* the kernel keeps the record (Linux 6.7) */
-    UF_DIRTY_SYNC   /* each first write is a fault that the engine answers */
+    UF_DIRTY_ASYNC,  /* the kernel keeps the record (Linux 6.7) */
+    UF_DIRTY_SYNC,   /* each first write is a fault that the engine answers */
+    UF_DIRTY_COMPARE /* all that is resident is compared with a copy of it */
 };
 
 /*
@@ -54,10 +66,10 @@ enum uf_dirty_kind {
  * Returns 0 or
  *   -EINVAL   no live space
  *   -EDEADLK  called from a handler thread
- *   -EOPNOTSUPP  the kernel cannot protect pages so, there is no /proc, or the
- *             space has no engine, or is the heap of `ufault run`
+ *   -EOPNOTSUPP  there is no /proc, or the space has no engine, or is the heap of
+ *             `ufault run`
  *   -ENOMEM   no memory for the record, or vm.max_map_count
- *   -EMFILE   no descriptor for /proc/self/pagemap
+ *   -EMFILE   no descriptor for files in /proc
  * See also: UFFDIO_WRITEPROTECT in ioctl_userfaultfd(2).
  */
 int uf_dirty_start(struct uf_space *space);

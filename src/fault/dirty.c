@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "fault/compare.h"
 #include "fault/engine.h"
 #include "fault/fault.h"
 #include "host/scan.h"
@@ -21,6 +22,12 @@ struct collection {
 static bool is_async(const struct uf_space *space)
 {
     return space->region.uffd->protects_async;
+}
+
+/* What is clean has to be protected by us, so that its next write is a fault. */
+static bool is_sync(const struct uf_space *space)
+{
+    return !is_async(space) && !space->compare;
 }
 
 /* ---- What the kernel knows ---------------------------------------------- */
@@ -54,6 +61,8 @@ static int harvest_locked(struct uf_space *space)
         vma_set_find_intersection(&space->vmas, space->resident.range);
     int err = 0;
 
+    if (space->compare)
+        return compare_look(space, space->compare);
     for (; is_async(space) && v && !err; v = vma_set_next(&space->vmas, v))
         if (!(v->flags & VMA_HOST))
             err = scan_pages(space->written - 1, SCAN_WRITTEN, vma_range(v),
@@ -68,7 +77,7 @@ static int protect_all_locked(struct uf_space *space)
         vma_set_find_intersection(&space->vmas, space->resident.range);
     int err = 0;
 
-    for (; !is_async(space) && v && !err; v = vma_set_next(&space->vmas, v))
+    for (; is_sync(space) && v && !err; v = vma_set_next(&space->vmas, v))
         if (!(v->flags & VMA_HOST))
             err = protect(space, vma_range(v));
     return err;
@@ -76,14 +85,12 @@ static int protect_all_locked(struct uf_space *space)
 
 /* ---- Starting and ending ------------------------------------------------ */
 
-static int may_track(const struct uf_space *space)
+static bool may_track(const struct uf_space *space)
 {
     const struct uffd *uffd = space->region.uffd;
 
-    if (!uffd || !uffd->can_protect || space->region.kind != REGION_RESERVED ||
-        space->populates_by_kernel)
-        return -EOPNOTSUPP;
-    return 0;
+    return uffd && space->region.kind == REGION_RESERVED &&
+           !space->populates_by_kernel;
 }
 
 /* Everything that is to be protected may be. The registration stays so: to take
@@ -92,6 +99,8 @@ static int register_tracked(struct uf_space *space)
 {
     int err;
 
+    if (!space->region.uffd->can_protect)
+        return -EOPNOTSUPP;
     if (space->region.tracked)
         return 0;
     space->region.tracked = true;
@@ -103,6 +112,8 @@ static int register_tracked(struct uf_space *space)
 
 static void close_record(struct uf_space *space)
 {
+    compare_end(space->compare);
+    space->compare = NULL;
     if (space->written)
         close(space->written - 1);
     space->written = 0;
@@ -134,14 +145,25 @@ static int open_record(struct uf_space *space)
     return 0;
 }
 
-static int begin_locked(struct uf_space *space, enum space_watcher who)
+/* What notices writes. 0 or -errno. */
+static int begin_noticing(struct uf_space *space, enum space_watcher who)
 {
-    int err = may_track(space);
+    int err;
 
-    if (!err)
-        err = register_tracked(space);
+    if (!may_track(space))
+        return -EOPNOTSUPP;
+    err = register_tracked(space);
+    if (err == -EOPNOTSUPP && who == WATCH_USER)
+        return compare_begin(space, &space->compare);
     if (!err && is_async(space) && !space->written)
         err = open_record(space);
+    return err;
+}
+
+static int begin_locked(struct uf_space *space, enum space_watcher who)
+{
+    int err = begin_noticing(space, who);
+
     if (!err)
         err = resident_init(&space->changed[who], space->region.range);
     if (!err)
@@ -191,8 +213,10 @@ int dirty_stop(struct uf_space *space, enum space_watcher who)
 
     rwlock_take_write(&space->map_lock);
     if (space->changed[who].words) {
+        bool compares = space->compare != NULL;
+
         end_locked(space, who);
-        if (!space->watched)
+        if (!space->watched && !compares)
             unprotect_all_locked(space);
     } else {
         err = -EINVAL;
@@ -214,7 +238,9 @@ enum uf_dirty_kind dirty_kind(struct uf_space *space)
 
     rwlock_take_read(&space->map_lock);
     if (space->changed[WATCH_USER].words)
-        kind = is_async(space) ? UF_DIRTY_ASYNC : UF_DIRTY_SYNC;
+        kind = space->compare    ? UF_DIRTY_COMPARE
+               : is_async(space) ? UF_DIRTY_ASYNC
+                                 : UF_DIRTY_SYNC;
     rwlock_release(&space->map_lock);
     return kind;
 }
@@ -226,7 +252,7 @@ static int give(struct collection *c, struct range run, bool ours)
 {
     int err = 0;
 
-    if (ours && !is_async(c->space))
+    if (ours && is_sync(c->space))
         err = protect(c->space, run);
     if (err)
         return err;
@@ -329,7 +355,7 @@ static int clean_mapped(struct uf_space *space, struct resident *changed)
 
     for (; v && !err; v = vma_set_next(&space->vmas, v)) {
         struct range left = vma_range(v), run;
-        bool ours = !(v->flags & VMA_HOST) && !is_async(space);
+        bool ours = !(v->flags & VMA_HOST) && is_sync(space);
 
         while (ours && !err &&
                !range_is_empty(run = resident_run(changed, left))) {

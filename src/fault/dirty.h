@@ -22,6 +22,9 @@
  * asks harvests the kernel's record for all of them, and then clears his own. A
  * page that is clean to one may be dirty to another: it is protected all the
  * same, since its next write is news to the first.
+ *
+ * Where pages cannot be protected the program's tracking compares (compare.h);
+ * the others go without.
  */
 #ifndef UF_FAULT_DIRTY_H
 #define UF_FAULT_DIRTY_H
@@ -65,7 +68,14 @@ void dirty_note(struct uf_space *space, uintptr_t addr);
 /* True if dirty_note is for a write to addr that got SIGBUS. */
 bool dirty_is_protected(struct uf_space *space, uintptr_t addr);
 
-/* In a forked child, where nothing is protected: tracking is off. */
+/* Pages come in protected. Requires: the map lock. */
+static inline bool dirty_protects(const struct uf_space *space)
+{
+    return space->watched && !space->compare;
+}
+
+/* In a forked child, where nothing is protected, or when the space goes: tracking
+ * is off. */
 void dirty_forget(struct uf_space *space);
 
 #endif

@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "base/slab.h"
 #include "fault/ahead.h"
+#include "fault/dirty.h"
 #include "fault/flight.h"
 #include "fault/huge.h"
 #include "fault/install.h"
@@ -202,7 +203,7 @@ static struct install_result install_locked(struct uf_space *space,
                                             const void *bytes)
 {
     struct uffd *uffd = space->region.uffd;
-    bool protect = found->is_shared ? found->is_exact : space->watched;
+    bool protect = found->is_shared ? found->is_exact : dirty_protects(space);
     struct install what = {
         .uffd = uffd,
         .window = window,
@@ -245,7 +246,7 @@ static struct install_result install_huge_locked(struct uf_space *space,
         .window = found->window,
         .touched = fault->addr,
         .write = (fault->flags & UF_FAULT_WRITE) != 0,
-        .protect = space->watched,
+        .protect = dirty_protects(space),
     };
     bool huge;
     struct install_result r = huge_install_locked(space, &what, &huge);

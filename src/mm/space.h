@@ -70,6 +70,7 @@ enum space_watcher {
 
 struct ahead;
 struct background;
+struct compare;
 struct recording;
 struct shared_note;
 struct stream_slot;
@@ -128,8 +129,9 @@ struct uf_space {
     struct resident changed[SPACE_WATCHERS];
     bool watched; /* some of `changed` is in use */
     int written;  /* 1 + a pagemap of scan.h, where the kernel keeps a record */
-    uint8_t image_id[16];   /* that changed[WATCH_IMAGE] is about; image/ */
-    uintptr_t changed_from; /* what is below was collected; 0: all was */
+    struct compare *compare; /* fault/compare.h; NULL: pages are protected */
+    uint8_t image_id[16];    /* that changed[WATCH_IMAGE] is about; image/ */
+    uintptr_t changed_from;  /* what is below was collected; 0: all was */
     /* The fault layer's: what is noted of each touch, or NULL. */
     struct recording *recording; /* fault/recording.h */
     struct ahead *ahead;         /* fault/ahead.h */

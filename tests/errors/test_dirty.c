@@ -21,6 +21,7 @@
 
 #include "base/slab.h"
 #include "lib/live.h"
+#include "lib/ways.h"
 #include "ufault/dirty.h"
 
 static struct uf_range ranges[8];
@@ -78,14 +79,11 @@ static void from_a_pager(void **state)
     uf_pager_unref(p.pager);
 }
 
-/* provokes: uf_dirty_start -ENOMEM */
-static void without_memory(void **state)
+static void start_without_memory(struct uf_space *space)
 {
-    struct uf_space *space = live_space(NULL, 4);
     unsigned long n = 1;
     int err;
 
-    (void)state;
     for (;; n++) {
         size_t fds = live_count_fds();
 
@@ -99,7 +97,25 @@ static void without_memory(void **state)
         assert_int_equal(live_count_fds(), fds);
     }
     assert_true(n > 1);
+}
+
+/* Whatever kind of record it is for.
+ * provokes: uf_dirty_start -ENOMEM */
+static void without_memory(void **state)
+{
+    struct uf_space *space = live_space(NULL, 4);
+    struct uf_space_opts opts = {0};
+
+    (void)state;
+    start_without_memory(space);
     assert_int_equal(uf_space_destroy(space), 0);
+    space = ways_space(WAY_COMPARE, &opts, 4);
+    assert_int_equal(live_write(live_page(space, 1), 1, NULL), 0);
+    start_without_memory(space);
+    assert_int_equal(uf_dirty_kind(space), UF_DIRTY_COMPARE);
+    assert_int_equal(live_write(live_page(space, 2), 1, NULL), 0);
+    assert_int_equal(uf_dirty_collect(space, ranges, 8), 1);
+    ways_end(space);
 }
 
 /* provokes: uf_dirty_start -EMFILE */

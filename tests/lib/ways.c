@@ -14,7 +14,7 @@
 #include "lib/live.h"
 #include "lib/ways.h"
 
-bool ways_are_here[WAYS];
+bool ways_are_here[ALL_WAYS];
 
 int ways_begin(void)
 {
@@ -23,6 +23,7 @@ int ways_begin(void)
     uffd_features(UF_TIER_SYSCALL, &features);
     ways_are_here[WAY_SYNC] = (features & UFFD_FEATURE_PAGEFAULT_FLAG_WP) != 0;
     ways_are_here[WAY_ASYNC] = (features & UFFD_FEATURE_WP_ASYNC) != 0;
+    ways_are_here[WAY_COMPARE] = true;
     if (ways_are_here[WAY_SYNC])
         return 0;
     puts("skipped: no write protection by userfaultfd");
@@ -36,7 +37,7 @@ struct uf_engine *ways_engine(enum way way, uint32_t ndescriptors)
                                   .ndescriptors = ndescriptors};
     bool signal = opts.kind == UF_ENGINE_SIGNAL;
     uint64_t features = UFFD_FEATURE_THREAD_ID | UFFD_FEATURE_EXACT_ADDRESS |
-                        UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_POISON |
+                        UFFD_FEATURE_POISON | UFFD_FEATURE_PAGEFAULT_FLAG_WP |
                         (way == WAY_ASYNC ? UFFD_FEATURE_WP_ASYNC : 0) |
                         (signal ? UFFD_FEATURE_SIGBUS : 0);
     struct uffd uffds[4];
@@ -46,6 +47,7 @@ struct uf_engine *ways_engine(enum way way, uint32_t ndescriptors)
     live_read((uintptr_t)&opts, NULL, NULL);
     for (uint32_t i = 0; i < ndescriptors; i++) {
         assert_int_equal(uffd_init(&uffds[i], UF_TIER_SYSCALL, features), 0);
+        uffds[i].can_protect = way != WAY_COMPARE;
         if (signal)
             assert_int_equal(uffd_signal_init(&uffds[i]), 0);
     }

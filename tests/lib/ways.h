@@ -10,9 +10,15 @@
 
 #include "ufault/ufault.h"
 
-enum way { WAY_ASYNC, WAY_SYNC, WAYS };
+enum way {
+    WAY_ASYNC,
+    WAY_SYNC,
+    WAYS,               /* in which writes are noticed */
+    WAY_COMPARE = WAYS, /* nothing can be protected */
+    ALL_WAYS
+};
 
-extern bool ways_are_here[WAYS];
+extern bool ways_are_here[ALL_WAYS];
 
 /* In main, after live_begin: 0, or 77 and the reason on stdout. */
 int ways_begin(void);

@@ -60,7 +60,12 @@ static size_t collect(struct uf_space *space, bool *dirty, size_t npages,
 
 static enum uf_dirty_kind kind_of(enum way way)
 {
-    return way == WAY_ASYNC ? UF_DIRTY_ASYNC : UF_DIRTY_SYNC;
+    static const enum uf_dirty_kind kinds[] = {[WAY_ASYNC] = UF_DIRTY_ASYNC,
+                                               [WAY_SYNC] = UF_DIRTY_SYNC,
+                                               [WAY_COMPARE] =
+                                                   UF_DIRTY_COMPARE};
+
+    return kinds[way];
 }
 
 static uint64_t draw(uint64_t *state, uint64_t below)
@@ -77,10 +82,10 @@ static void what_was_written_is_reported(void **state)
     uint64_t seed = 1;
 
     (void)state;
-    for (int i = 0; i < 2 * WAYS * 3; i++) {
+    for (int i = 0; i < 2 * ALL_WAYS * 3; i++) {
         const uint32_t windows[] = {1, 0, 64};
-        struct uf_space_opts opts = {.window_pages = windows[i / 2 % 3]};
-        enum way way = (enum way)(i % 2);
+        struct uf_space_opts opts = {.window_pages = windows[i / ALL_WAYS % 3]};
+        enum way way = (enum way)(i % ALL_WAYS);
         struct uf_space *space;
 
         if (!ways_are_here[way])
@@ -101,8 +106,11 @@ static void what_was_written_is_reported(void **state)
                 unsigned char byte;
 
                 if (draw(&seed, 3) == 0) {
-                    assert_int_equal(
-                        live_write(live_page(space, page), 7, NULL), 0);
+                    /* Not what it was: to compare finds no others. */
+                    assert_int_equal(live_write(live_page(space, page),
+                                                (unsigned char)(20 + round),
+                                                NULL),
+                                     0);
                     written[page] = true;
                 } else {
                     assert_int_equal(
@@ -173,7 +181,7 @@ static void no_write_is_lost(void **state)
     char *copy = malloc(PAGES * page_size());
 
     (void)state;
-    for (int way = 0; way < WAYS; way++) {
+    for (int way = 0; way < ALL_WAYS; way++) {
         struct uf_space_opts opts = {.window_pages = 4};
         struct uf_space *space;
         struct writer writers[3];
@@ -205,73 +213,105 @@ static void no_write_is_lost(void **state)
     free(copy);
 }
 
-/* Calls that change what a page holds, in turn with reads and writes: the copy
- * stays right. Only pages that a call concerned are reported. */
+/* A call that changes what pages hold, or a write. */
+static void change_something(struct uf_space *space, uint64_t *seed, int round)
+{
+    uintptr_t at = live_page(space, 16 * draw(seed, PAGES / 16)), to;
+    const int advice[] = {MADV_DONTNEED, MADV_FREE};
+    size_t len = 16 * page_size();
+
+    switch (draw(seed, 6)) {
+    case 0:
+        assert_int_equal(uf_madvise(space, at, len, advice[draw(seed, 2)]), 0);
+        break;
+    case 1:
+        assert_int_equal(uf_munmap(space, at, len), 0);
+        assert_int_equal(uf_mmap(space, at, len, RW, ANON | MAP_FIXED, -1, 0),
+                         at);
+        break;
+    case 2:
+        to = live_page(space, 16 * draw(seed, PAGES / 16));
+        if (to == at)
+            break;
+        assert_int_equal(
+            uf_mremap(space, at, len, len, MREMAP_MAYMOVE | MREMAP_FIXED, to),
+            to);
+        assert_int_equal(uf_mmap(space, at, len, RW, ANON | MAP_FIXED, -1, 0),
+                         at);
+        break;
+    case 3:
+        assert_int_equal(uf_mprotect(space, at, len, PROT_READ), 0);
+        assert_int_equal(uf_mprotect(space, at, len, RW), 0);
+        break;
+    default:
+        assert_int_equal(
+            live_write(at + 16 * draw(seed, 256), (unsigned char)round, NULL),
+            0);
+        break;
+    }
+}
+
+/* A space with a mapping of PAGES pages at its base, some of them written. */
+static struct uf_space *mapped_space(enum way way)
+{
+    struct uf_space_opts opts = {.window_pages = 1};
+    struct uf_space *space = ways_space(way, &opts, 0);
+    uintptr_t base = uf_space_base(space);
+
+    assert_int_equal(
+        uf_mmap(space, base, PAGES * page_size(), RW, ANON | MAP_FIXED, -1, 0),
+        base);
+    for (size_t i = 0; i < PAGES; i += 3)
+        assert_int_equal(live_write(live_page(space, i), 1, NULL), 0);
+    return space;
+}
+
+/* In turn with reads and writes: the copy stays right. */
 static void calls_change_pages_too(void **state)
 {
-    size_t len = 16 * page_size();
     char *copy = malloc(PAGES * page_size());
+    static bool dirty[PAGES];
     uint64_t seed = 5;
 
     (void)state;
-    for (int way = 0; way < WAYS; way++) {
-        struct uf_space_opts opts = {.window_pages = 1};
+    for (int way = 0; way < ALL_WAYS; way++) {
         struct uf_space *space;
-        static bool dirty[PAGES];
-        uintptr_t base, to;
 
         if (!ways_are_here[way])
             continue;
-        space = ways_space((enum way)way, &opts, 0);
-        base = uf_space_base(space);
-        assert_int_equal(uf_mmap(space, base, PAGES * page_size(), RW,
-                                 ANON | MAP_FIXED, -1, 0),
-                         base);
-        for (size_t i = 0; i < PAGES; i += 3)
-            assert_int_equal(live_write(live_page(space, i), 1, NULL), 0);
-        memcpy(copy, (void *)base, PAGES * page_size());
+        space = mapped_space((enum way)way);
+        memcpy(copy, (void *)uf_space_base(space), PAGES * page_size());
         assert_int_equal(uf_dirty_start(space), 0);
         for (int round = 0; round < 400; round++) {
-            uintptr_t at = live_page(space, 16 * draw(&seed, PAGES / 16));
-            const int advice[] = {MADV_DONTNEED, MADV_FREE};
-
-            switch (draw(&seed, 6)) {
-            case 0:
-                assert_int_equal(
-                    uf_madvise(space, at, len, advice[draw(&seed, 2)]), 0);
-                break;
-            case 1:
-                assert_int_equal(uf_munmap(space, at, len), 0);
-                assert_int_equal(
-                    uf_mmap(space, at, len, RW, ANON | MAP_FIXED, -1, 0), at);
-                break;
-            case 2:
-                to = live_page(space, 16 * draw(&seed, PAGES / 16));
-                if (to == at)
-                    break;
-                assert_int_equal(uf_mremap(space, at, len, len,
-                                           MREMAP_MAYMOVE | MREMAP_FIXED, to),
-                                 to);
-                assert_int_equal(
-                    uf_mmap(space, at, len, RW, ANON | MAP_FIXED, -1, 0), at);
-                break;
-            case 3:
-                assert_int_equal(uf_mprotect(space, at, len, PROT_READ), 0);
-                assert_int_equal(uf_mprotect(space, at, len, RW), 0);
-                break;
-            default:
-                assert_int_equal(live_write(at + 16 * draw(&seed, 256),
-                                            (unsigned char)round, NULL),
-                                 0);
-                break;
-            }
+            change_something(space, &seed, round);
             if (round % 10 == 9)
                 catch_up(space, copy);
         }
         catch_up(space, copy);
-        assert_memory_equal(copy, (void *)base, PAGES * page_size());
+        assert_memory_equal(copy, (void *)uf_space_base(space),
+                            PAGES * page_size());
         assert_int_equal(collect(space, dirty, PAGES, RANGES), 0);
-        assert_int_equal(uf_dirty_start(space), 0); /* anew */
+        ways_end(space);
+    }
+    free(copy);
+}
+
+/* What is dropped, or mapped where something was, and nothing else. */
+static void only_what_a_call_concerned(void **state)
+{
+    size_t len = 16 * page_size();
+    static bool dirty[PAGES];
+
+    (void)state;
+    for (int way = 0; way < ALL_WAYS; way++) {
+        struct uf_space *space;
+        uintptr_t base;
+
+        if (!ways_are_here[way])
+            continue;
+        space = mapped_space((enum way)way);
+        base = uf_space_base(space);
+        assert_int_equal(uf_dirty_start(space), 0);
         assert_int_equal(uf_madvise(space, base, len, MADV_DONTNEED), 0);
         assert_int_equal(collect(space, dirty, PAGES, RANGES), 16);
         assert_int_equal(uf_munmap(space, base, len), 0);
@@ -279,9 +319,11 @@ static void calls_change_pages_too(void **state)
         assert_int_equal(uf_mmap(space, base, len, RW, ANON | MAP_FIXED, -1, 0),
                          base);
         assert_int_equal(collect(space, dirty, PAGES, RANGES), 16);
+        assert_int_equal(live_write(base + len, 9, NULL), 0);
+        assert_int_equal(uf_dirty_start(space), 0); /* anew */
+        assert_int_equal(collect(space, dirty, PAGES, RANGES), 0);
         ways_end(space);
     }
-    free(copy);
 }
 
 static ssize_t fill_pattern(struct live_pager *p, const struct uf_fill *r)
@@ -296,7 +338,7 @@ static void pagers_and_files(void **state)
     static bool dirty[PAGES];
 
     (void)state;
-    for (int way = 0; way < WAYS; way++) {
+    for (int way = 0; way < ALL_WAYS; way++) {
         struct uf_space_opts opts = {.window_pages = 8};
         struct live_pager p;
         struct uf_space *space;
@@ -311,7 +353,8 @@ static void pagers_and_files(void **state)
         assert_int_equal(uf_dirty_start(space), 0);
         for (size_t i = 0; i < 64; i++)
             assert_int_equal(live_read(live_page(space, i), &byte, NULL), 0);
-        assert_int_equal(collect(space, dirty, PAGES, RANGES), 0);
+        assert_int_equal(collect(space, dirty, PAGES, RANGES),
+                         way == WAY_COMPARE ? 64 : 0); /* once */
         assert_int_equal(live_write(live_page(space, 20), 1, NULL), 0);
         assert_int_equal(collect(space, dirty, PAGES, RANGES), 1);
         assert_true(dirty[20]);
@@ -380,6 +423,7 @@ int main(void)
         cmocka_unit_test(what_was_written_is_reported),
         cmocka_unit_test(no_write_is_lost),
         cmocka_unit_test(calls_change_pages_too),
+        cmocka_unit_test(only_what_a_call_concerned),
         cmocka_unit_test(pagers_and_files),
         cmocka_unit_test(parts_and_huge_pages),
         cmocka_unit_test(a_child_does_not_track),
