@@ -18,8 +18,8 @@
  *   - Write protection, and copying a page before its first write, by a handler:
  *     the descriptor that serves a space unprotects by itself (WP_ASYNC), and
  *     a mapping has one descriptor only.
- *   - mprotect, with writers waiting in the handler of SIGSEGV: a system call
- *     that writes to a buffer would fail instead of waiting.
+ *   - mprotect of all, a copy of what was written, mprotect back: a pause three
+ *     times as long, and a system call that writes to a buffer would fail.
  */
 #include "image/checkpoint.h"
 
