@@ -69,8 +69,9 @@ struct uf_checkpoint_result {
  *   -EINVAL   result->size is unknown
  *   -EBUSY    another uf_checkpoint, or uf_image_save, of the space is under way
  *   -EAGAIN   no more processes (RLIMIT_NPROC, pids.max)
- *   -EACCES   also: the process may not read the memory of its child
- *             (kernel.yama.ptrace_scope 3, PR_SET_DUMPABLE 0)
+ *   -EACCES   also: the process may not have a child (seccomp), or read its memory
+ *             (kernel.yama.ptrace_scope 3, PR_SET_DUMPABLE 0, /proc of another pid
+ *             namespace)
  *   -ENOMEM   also: memory for the page tables, vm.overcommit_memory 2,
  *             vm.max_map_count
  * See also: fork(2), CRIU.

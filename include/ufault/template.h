@@ -36,7 +36,9 @@ struct uf_template;
  * uf_template_create: a template of the space as it is now, with one reference,
  * the caller's. Nobody may write to the space, or map in it, meanwhile.
  * Protections and contents are kept; locks, advice, guards and names of files
- * are not: a private mapping of a file becomes memory with the same bytes.
+ * are not: a private mapping of a file becomes memory with the same bytes. Of a
+ * space that came from an image it makes the pages of the image lie ready: that
+ * is how a pool comes from an image, and the fastest way to reset often.
  *
  * Returns 0 or
  *   -EINVAL   no live space; ret_template is NULL

@@ -10,6 +10,7 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "host/proc_abi.h"
@@ -29,12 +30,23 @@ sleep_for_good(long parent)
         syscall(SYS_exit_group, 0L);
 }
 
+/* A number that no other process has at that place. */
+static uint64_t token(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return ((uint64_t)now.tv_sec << 32 ^ (uint64_t)now.tv_nsec) *
+           0x9e3779b97f4a7c15u;
+}
+
 int frozen_take(struct frozen *ret)
 {
     long parent = syscall(SYS_getpid), pid;
     sigset_t all, before;
     int err;
 
+    *ret = (struct frozen){.mem = -1, .pagemap = -1, .token = token()};
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     pid =
@@ -43,9 +55,11 @@ int frozen_take(struct frozen *ret)
         sleep_for_good(parent);
     err = pid < 0 ? -errno : 0;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (err == -EPERM || err == -ENOSYS)
+        return -EACCES;
     if (err)
         return err == -EAGAIN ? err : -ENOMEM;
-    *ret = (struct frozen){.pid = (pid_t)pid, .mem = -1, .pagemap = -1};
+    ret->pid = (pid_t)pid;
     return 0;
 }
 
@@ -65,9 +79,14 @@ static int open_of(pid_t pid, const char *name)
 
 int frozen_open(struct frozen *f)
 {
+    uint64_t theirs = 0;
+
     f->mem = open_of(f->pid, "mem");
     if (f->mem < 0)
         return f->mem;
+    if (frozen_read(f, (uintptr_t)&f->token, &theirs, sizeof(theirs)) != 0 ||
+        theirs != f->token)
+        return -EACCES;
     f->pagemap = open_of(f->pid, "pagemap");
     return f->pagemap < 0 ? f->pagemap : 0;
 }

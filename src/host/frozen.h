@@ -33,16 +33,19 @@
 #include "base/range.h"
 
 struct frozen {
+    uint64_t token; /* the child has it here, too */
     pid_t pid;
     int mem;
     int pagemap;
 };
 
-/* 0, -EAGAIN (too many processes) or -ENOMEM. What is MADV_DONTFORK is not in
- * it, what is MADV_WIPEONFORK is empty. */
+/* 0, -EAGAIN (too many processes), -EACCES (clone is forbidden) or -ENOMEM. What
+ * is MADV_DONTFORK is not in it, what is MADV_WIPEONFORK is empty. *ret stays
+ * where it is until frozen_open. */
 int frozen_take(struct frozen *ret);
 
-/* 0, -EMFILE, -ENOMEM, or -EACCES: a process may not read its child. */
+/* 0, -EMFILE, -ENOMEM, or -EACCES: a process may not read its child, or /proc is
+ * that of another pid namespace. */
 int frozen_open(struct frozen *f);
 
 void frozen_end(struct frozen *f);

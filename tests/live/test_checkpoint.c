@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Images of a space that runs: each is of one moment, and a chain of them has
- * everything, whatever was written, mapped, dropped or supplied by a pager in
- * between, and whatever children would not get.
+ * Images of a space that runs: each is of one moment, whatever others do; nobody's
+ * tracking is disturbed, and children get what they would without.
  *
  *     UF_CHECKPOINTS=N tests/test_live_checkpoint
  */
@@ -21,6 +20,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "lib/chain.h"
 #include "lib/image_dir.h"
 #include "lib/live.h"
 #include "lib/lot.h"
@@ -33,44 +33,12 @@
 #define ANON    (MAP_PRIVATE | MAP_ANONYMOUS)
 #define WRITERS 3
 #define STEPS   24 /* pages a writer goes through, in order */
-#define CHAIN   8
-
-/* The image `n` of a chain: two names in turn would be their own parents. */
-static const char *name_of(unsigned n)
-{
-    static char names[CHAIN + 1][80];
-
-    snprintf(names[n], sizeof(names[n]), "%s.%u", image_path, n);
-    return names[n];
-}
-
-static void unlink_chain(void)
-{
-    for (unsigned n = 0; n <= CHAIN; n++)
-        unlink(name_of(n));
-}
 
 static unsigned checkpoints(void)
 {
     const char *value = getenv("UF_CHECKPOINTS");
 
     return value && *value ? (unsigned)strtoul(value, NULL, 0) : 40;
-}
-
-/* A checkpoint, opened. `parent` is closed. */
-static struct uf_image *checkpoint(struct uf_space *space, const char *path,
-                                   struct uf_image *parent,
-                                   struct uf_checkpoint_result *result)
-{
-    struct uf_image_opts how = {
-        .size = sizeof(how), .codec = UF_IMAGE_LZ4, .parent = parent};
-    struct uf_image *image;
-
-    result->size = sizeof(*result);
-    assert_int_equal(uf_checkpoint(space, path, &how, result), 0);
-    uf_image_close(parent);
-    assert_int_equal(uf_image_open(path, &image), 0);
-    return image;
 }
 
 /* ---- one moment ---- */
@@ -161,11 +129,12 @@ static void each_is_of_one_moment(void **state)
         space = ways_space((enum way)way, &opts, WRITERS * 64);
         start_writers(writers, space, &stop);
         for (unsigned n = 0; n < checkpoints(); n++) {
-            image = checkpoint(space, name_of(n % CHAIN), image, &result);
-            assert_int_equal(result.tracked, n % CHAIN != 0);
+            image = chain_checkpoint(space, chain_name(n % CHAIN_MAX), image,
+                                     &result);
+            assert_int_equal(result.tracked, n % CHAIN_MAX != 0);
             for (size_t i = 0; i < WRITERS; i++)
                 expect_one_moment(image, &writers[i]);
-            if (n % CHAIN == CHAIN - 1) { /* and a full one again */
+            if (n % CHAIN_MAX == CHAIN_MAX - 1) { /* and a full one again */
                 uf_image_close(image);
                 image = NULL;
             }
@@ -173,118 +142,79 @@ static void each_is_of_one_moment(void **state)
         atomic_store(&stop, true);
         for (size_t i = 0; i < WRITERS; i++)
             pthread_join(writers[i].thread, NULL);
-        image = checkpoint(space, name_of(CHAIN), image, &result);
+        image = chain_checkpoint(space, chain_name(CHAIN_MAX), image, &result);
         for (size_t i = 0; i < WRITERS * 64; i++)
             assert_int_equal(word_in(image, i), *word(&writers[0], i));
         uf_image_close(image);
         ways_end(space);
-        unlink_chain();
+        chain_unlink();
     }
 }
 
-/* ---- everything is in it ---- */
+/* ---- while others map ---- */
 
-/* A space from the image is as this one is. */
-static void expect_image(struct uf_space *space, struct uf_image *image)
+struct mapper {
+    pthread_t thread;
+    struct uf_space *space;
+    size_t first; /* of 64 pages that are its own */
+    atomic_bool *stop;
+    bool failed;
+};
+
+static void *map_until_told(void *arg)
 {
-    struct uf_space_opts opts = {.size = sizeof(opts),
-                                 .engine_kind = live_engine_kind()};
-    struct uf_space *other;
-    struct lot_look *here, *there;
+    struct mapper *m = arg;
+    uintptr_t at = live_page(m->space, m->first);
 
-    assert_int_equal(uf_image_verify(image, NULL), 0);
-    assert_int_equal(uf_space_from_image(image, &opts, &other), 0);
-    here = lot_look(space, false);
-    there = lot_look(other, false);
-    lot_expect_same_maps(here, there);
-    for (size_t i = 0; i < here->npages; i++) {
-        unsigned char *bytes = there->bytes + i * page_size();
+    for (size_t n = 1; !atomic_load(m->stop) && !m->failed; n++) {
+        size_t len = (1 + n * 7 % 60) * page_size();
 
-        if (here->prot[i] < 0 || !(here->prot[i] & PROT_READ))
-            continue;
-        assert_int_equal(
-            uf_copy_in(other, bytes, live_page(other, i), page_size(), NULL),
-            0);
-        assert_int_equal(
-            memcmp(bytes, (void *)live_page(space, i), page_size()), 0);
+        m->failed = uf_mmap(m->space, at, len, RW, ANON | MAP_FIXED, -1, 0) !=
+                    (intptr_t)at;
+        for (size_t i = 0; i < len && !m->failed; i += page_size())
+            m->failed = live_write(at + i, (unsigned char)n, NULL) != 0;
+        if (n % 3 == 0)
+            m->failed |= uf_mprotect(m->space, at, len, PROT_READ) != 0;
+        if (n % 5 == 0)
+            m->failed |= uf_madvise(m->space, at, len, MADV_DONTFORK) != 0;
+        if (n % 2 == 0)
+            m->failed |= uf_munmap(m->space, at, len) != 0;
     }
-    lot_forget(here);
-    lot_forget(there);
-    assert_int_equal(uf_space_destroy(other), 0);
+    return NULL;
 }
 
-/* What a guest does between two. */
-static void do_things(struct uf_space *space, unsigned n)
+/* Mappings come and go meanwhile; each image opens, and the last one, at rest
+ * again, is right. */
+static void calls_go_on_meanwhile(void **state)
 {
-    for (unsigned i = 0; i < 3; i++)
-        lot_map(space);
-    assert_int_equal(live_write(live_page(space, n), (unsigned char)n, NULL),
-                     0);
-    assert_int_equal(
-        uf_madvise(space, live_page(space, n + 1), page_size(), MADV_DONTNEED),
-        0);
-    uf_munmap(space, live_page(space, 400 + 150 * n), 90 * page_size());
-    uf_mprotect(space, live_page(space, 0), page_size(), RW);
-    uf_sbrk(space, (intptr_t)((n % 3) * 9 * page_size()) -
-                       (intptr_t)(4 * page_size()));
-}
-
-/* Full, then each on the one before; in the middle a parent that is not the last,
- * an image that is saved at rest, and a tracking of the program's. */
-static void a_chain_has_everything(void **state)
-{
-    (void)state;
-    for (uint32_t seed = 60; seed < 66; seed++) {
-        struct uf_checkpoint_result result;
-        struct uf_space *space = lot_space(seed);
-        struct uf_image *image = NULL;
-        size_t resident = live_stats(space).resident;
-
-        for (unsigned n = 0; n < CHAIN; n++) {
-            if (n == 4) { /* a parent that is not the last one */
-                uf_image_close(image);
-                assert_int_equal(uf_image_open(name_of(1), &image), 0);
-            }
-            image = checkpoint(space, name_of(n), image, &result);
-            assert_int_equal(result.tracked, n != 0 && n != 4);
-            if (n == 0)
-                assert_int_equal(live_stats(space).resident, resident);
-            expect_image(space, image);
-            do_things(space, n);
-        }
-        uf_image_close(image);
-        live_assert_law(space);
-        assert_int_equal(uf_space_destroy(space), 0);
-        unlink_chain();
-    }
-}
-
-/* At rest it is the same record. */
-static void saving_uses_what_is_known(void **state)
-{
-    struct uf_image_opts how = {.size = sizeof(how)};
-    struct uf_space *space = lot_space(71);
+    struct uf_space *space = lot_space(91);
     struct uf_checkpoint_result result;
-    struct uf_image *image;
+    struct uf_image *image = NULL;
+    struct mapper mappers[2];
+    atomic_bool stop = false;
 
     (void)state;
-    how.parent = checkpoint(space, name_of(0), NULL, &result);
-    for (unsigned n = 1; n < CHAIN; n++) {
-        do_things(space, n);
-        if (n % 2) {
-            assert_int_equal(uf_image_save(space, name_of(n), &how), 0);
-            uf_image_close(how.parent);
-            assert_int_equal(uf_image_open(name_of(n), &image), 0);
-        } else {
-            image = checkpoint(space, name_of(n), how.parent, &result);
-            assert_int_equal(result.tracked, 1);
-        }
-        expect_image(space, image);
-        how.parent = image;
+    for (size_t i = 0; i < 2; i++) {
+        mappers[i] = (struct mapper){
+            .space = space, .first = 1000 + 100 * i, .stop = &stop};
+        pthread_create(&mappers[i].thread, NULL, map_until_told, &mappers[i]);
     }
-    uf_image_close(how.parent);
+    for (unsigned n = 0; n < CHAIN_MAX; n++) {
+        image = chain_checkpoint(space, chain_name(n), image, &result);
+        assert_int_equal(uf_image_verify(image, NULL), 0);
+    }
+    atomic_store(&stop, true);
+    for (size_t i = 0; i < 2; i++) {
+        pthread_join(mappers[i].thread, NULL);
+        assert_false(mappers[i].failed);
+    }
+    image = chain_checkpoint(space, chain_name(CHAIN_MAX), image, &result);
+    assert_int_equal(result.tracked, 1);
+    chain_expect(space, image);
+    uf_image_close(image);
+    live_assert_law(space);
     assert_int_equal(uf_space_destroy(space), 0);
-    unlink_chain();
+    chain_unlink();
 }
 
 /* The program's own tracking sees what it would see without. */
@@ -302,9 +232,9 @@ static void the_programs_tracking_stays_right(void **state)
             continue;
         space = ways_space((enum way)way, &opts, 64);
         assert_int_equal(uf_dirty_start(space), 0);
-        for (unsigned n = 0; n < CHAIN; n++) {
+        for (unsigned n = 0; n < CHAIN_MAX; n++) {
             live_write(live_page(space, 2 * n), 1, NULL);
-            image = checkpoint(space, name_of(n), image, &result);
+            image = chain_checkpoint(space, chain_name(n), image, &result);
             live_write(live_page(space, 2 * n + 20), 1, NULL);
             /* What was written before it, and after. */
             assert_int_equal(uf_dirty_collect(space, ranges, 8), 2);
@@ -315,80 +245,12 @@ static void the_programs_tracking_stays_right(void **state)
         assert_int_equal(result.stored_pages, 2);
         assert_int_equal(uf_dirty_stop(space), 0);
         live_write(live_page(space, 50), 1, NULL);
-        image = checkpoint(space, name_of(CHAIN), image, &result);
+        image = chain_checkpoint(space, chain_name(CHAIN_MAX), image, &result);
         assert_int_equal(result.stored_pages, 2);
         uf_image_close(image);
         ways_end(space);
-        unlink_chain();
+        chain_unlink();
     }
-}
-
-/* ---- pagers ---- */
-
-/* What was not touched is not read: the space's own image is the parent. */
-static void from_an_image_only_what_changed(void **state)
-{
-    struct uf_space_opts opts = {.size = sizeof(opts),
-                                 .engine_kind = live_engine_kind()};
-    struct uf_space *space = lot_space(81);
-    struct uf_checkpoint_result result;
-    struct uf_image *image;
-    uint64_t faults;
-
-    (void)state;
-    image = checkpoint(space, name_of(0), NULL, &result);
-    assert_int_equal(uf_space_destroy(space), 0);
-    assert_int_equal(uf_space_from_image(image, &opts, &space), 0);
-    assert_int_equal(live_write(live_page(space, 3), 77, NULL), 0);
-    assert_int_equal(live_write(live_page(space, 9), 77, NULL), 0);
-    faults = live_stats(space).faults;
-    for (unsigned n = 1; n < 4; n++) {
-        image = checkpoint(space, name_of(n), image, &result);
-        assert_int_equal(result.tracked, n > 1);
-        assert_int_equal(result.stored_pages, n == 1 ? 2 : 1);
-        assert_int_equal(live_stats(space).faults, faults);
-        expect_image(space, image);
-        live_write(live_page(space, 3), (unsigned char)n, NULL);
-        faults = live_stats(space).faults;
-    }
-    uf_image_close(image);
-    assert_int_equal(uf_space_destroy(space), 0);
-    unlink_chain();
-}
-
-static void a_pagers_pages_are_asked_for(void **state)
-{
-    struct uf_space_opts opts = {0};
-    struct uf_checkpoint_result result;
-    struct uf_image *image = NULL;
-    unsigned char *bytes = malloc(40 * page_size());
-    struct uf_space *space;
-    struct live_pager p;
-
-    (void)state;
-    live_pager_init(&p, NULL, NULL);
-    opts.heap_pager = p.pager;
-    opts.window_pages = 1;
-    space = live_space(&opts, 40);
-    assert_int_equal(live_read(live_page(space, 7), NULL, NULL), 0);
-    for (unsigned n = 0; n < 3; n++) {
-        image = checkpoint(space, name_of(n), image, &result);
-        assert_int_equal(result.stored_pages, n ? 1 : 40);
-        assert_int_equal(live_stats(space).resident, 1);
-        assert_int_equal(uf_image_read(image, 0, 40, bytes), 0);
-        for (size_t i = 0; i < 40 * page_size(); i++)
-            assert_int_equal(bytes[i], live_pattern(i));
-        /* Dropped: the pager is asked again. */
-        assert_int_equal(
-            uf_madvise(space, live_page(space, 7), page_size(), MADV_DONTNEED),
-            0);
-        assert_int_equal(live_read(live_page(space, 7), NULL, NULL), 0);
-    }
-    uf_image_close(image);
-    assert_int_equal(uf_space_destroy(space), 0);
-    uf_pager_unref(p.pager);
-    free(bytes);
-    unlink_chain();
 }
 
 /* ---- children ---- */
@@ -415,11 +277,11 @@ static void what_children_do_not_get(void **state)
         uf_madvise(some, live_page(some, 1), page_size(), MADV_DONTFORK), 0);
     assert_int_equal(
         uf_madvise(some, live_page(some, 4), page_size(), MADV_WIPEONFORK), 0);
-    image = checkpoint(all, name_of(0), NULL, &result);
-    expect_image(all, image);
+    image = chain_checkpoint(all, chain_name(0), NULL, &result);
+    chain_expect(all, image);
     uf_image_close(image);
-    image = checkpoint(some, name_of(1), NULL, &result);
-    expect_image(some, image);
+    image = chain_checkpoint(some, chain_name(1), NULL, &result);
+    chain_expect(some, image);
     uf_image_close(image);
     child = fork();
     if (child == 0) {
@@ -435,7 +297,7 @@ static void what_children_do_not_get(void **state)
     assert_int_equal(status, 0);
     assert_int_equal(uf_space_destroy(all), 0);
     assert_int_equal(uf_space_destroy(some), 0);
-    unlink_chain();
+    chain_unlink();
 }
 
 /* Nobody is told of the child that is used, and none is left. */
@@ -447,24 +309,21 @@ static void no_child_is_left(void **state)
 
     (void)state;
     live_write(live_page(space, 1), 1, NULL);
-    uf_image_close(checkpoint(space, name_of(0), NULL, &result));
+    uf_image_close(chain_checkpoint(space, chain_name(0), NULL, &result));
     assert_int_equal(waitpid(-1, NULL, __WALL), -1);
     assert_int_equal(live_count_fds(), fds + 1); /* of the tracking */
     assert_true(result.pause_ns > 0);
     assert_int_equal(result.stored_pages, 1);
     assert_int_equal(uf_space_destroy(space), 0);
-    unlink_chain();
+    chain_unlink();
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_is_of_one_moment),
-        cmocka_unit_test(a_chain_has_everything),
-        cmocka_unit_test(saving_uses_what_is_known),
+        cmocka_unit_test(calls_go_on_meanwhile),
         cmocka_unit_test(the_programs_tracking_stays_right),
-        cmocka_unit_test(from_an_image_only_what_changed),
-        cmocka_unit_test(a_pagers_pages_are_asked_for),
         cmocka_unit_test(what_children_do_not_get),
         cmocka_unit_test(no_child_is_left),
     };
