@@ -115,4 +115,8 @@ extern const size_t touch_nrows, huge_nrows, peer_nrows, pinned_nrows,
     beside_nrows, program_nrows, mapped_nrows, file_nrows, clone_nrows,
     cold_nrows, image_nrows, checkpoint_nrows;
 
+/* wasm.c; none where there are no guests. */
+extern const struct row wasm_rows[];
+extern const size_t wasm_nrows;
+
 #endif

@@ -103,6 +103,7 @@ int main(int argc, char **argv)
     n = append(rows, n, clone_rows, clone_nrows);
     n = append(rows, n, image_rows, image_nrows);
     n = append(rows, n, checkpoint_rows, checkpoint_nrows);
+    n = append(rows, n, wasm_rows, wasm_nrows);
     n = append(rows, n, beside_rows, beside_nrows);
     n = append(rows, n, program_rows, program_nrows);
     n = append(rows, n, mapped_rows, mapped_nrows);
