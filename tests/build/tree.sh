@@ -43,14 +43,16 @@ for file in tests/*/*.c; do
         tests/CMakeLists.txt || fail "$file: not in tests/CMakeLists.txt"
 done
 
-# Paths in the pages, relative to the top or, in src/README.md, to src.
+# Paths in the pages, relative to the top or, in src/README.md, to src; not those
+# of addresses in the web.
 for page in README.md CONTRIBUTING.md src/README.md docs/*.md; do
     [ -f "$page" ] || continue
     while read -r path; do
         [ -e "$path" ] || [ -e "$(dirname "$page")/$path" ] ||
             fail "$page: there is no $path"
-    done < <(grep -oE '\b(src|tests|include|tools|demo|bench|docs)/[A-Za-z0-9_./-]*[A-Za-z0-9_]' \
-                 "$page" | sort -u)
+    done < <(sed 's|https*://[^ )]*||g' "$page" |
+                 grep -oE '\b(src|tests|include|tools|demo|bench|docs)/[A-Za-z0-9_./-]*[A-Za-z0-9_]' |
+                 sort -u)
 done
 
 [ $failures = 0 ]
