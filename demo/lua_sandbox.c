@@ -30,7 +30,7 @@
 
 /* A place that the kernel would choose for nothing else: nobody takes it
  * between two clones. */
-#define ADDRESS       ((uintptr_t)1 << 45)
+#define ADDRESS       ((uintptr_t)0x7e9000000000)
 #define LIMIT         ((uint64_t)8 << 20)
 #define REQUESTS      3000
 #define LENGTH(array) (sizeof(array) / sizeof((array)[0]))
