@@ -9,6 +9,7 @@
 #include "base/slab.h"
 #include "fault/ahead.h"
 #include "fault/dirty.h"
+#include "fault/ending.h"
 #include "fault/flight.h"
 #include "fault/huge.h"
 #include "fault/install.h"
@@ -18,12 +19,6 @@
 #include "mm/shared.h"
 #include "pager/cache.h"
 #include "pager/pager.h"
-
-#define NS_PER_MS 1000000ull
-
-/* Pauses between tries of a deferred fault: doubling, within these. */
-#define RETRY_FIRST_NS 50000ull
-#define RETRY_LAST_NS  (10 * NS_PER_MS)
 
 uint64_t fault_clock_ns(void)
 {
@@ -64,8 +59,7 @@ bool fault_runs_user_code(const struct uf_space *space)
     return fault_calls_hooks(space) || atomic_load(&space->has_pagers);
 }
 
-/* From here on pages may appear that are not counted yet. */
-static void unsettle(struct uf_space *space)
+void fault_unsettle(struct uf_space *space)
 {
     atomic_fetch_add(&space->unsettled, 1);
 }
@@ -78,100 +72,6 @@ void fault_settle(struct uf_space *space)
 void fault_wake(struct uf_space *space, const struct fault_result *result)
 {
     install_wake(space->region.uffd, result->wake);
-}
-
-/* The pause before the next try: longer each time. */
-static uint64_t retry_pause(const struct fault *fault)
-{
-    uint32_t doublings = fault->attempts < 8 ? fault->attempts : 8;
-    uint64_t pause = RETRY_FIRST_NS << doublings;
-
-    return pause < RETRY_LAST_NS ? pause : RETRY_LAST_NS;
-}
-
-/* Put off, if it has not been put off for too long. */
-static bool may_defer(const struct fault_server *server,
-                      const struct fault *fault)
-{
-    return fault->deferred_ns == 0 ||
-           fault_clock_ns() - fault->deferred_ns < server->defer_limit_ns;
-}
-
-static struct fault_result deferred(struct uf_space *space,
-                                    const struct fault *fault)
-{
-    if (fault->piece == 0)
-        COUNT(space->counters, deferred);
-    return (struct fault_result){.outcome = UF_OUTCOME_DEFERRED,
-                                 .retry_ns = retry_pause(fault)};
-}
-
-/* The end of a fault that installed nothing: its thread is to look again, or to
- * find the refusal. */
-static struct fault_result ended(const struct fault *fault,
-                                 enum uf_outcome outcome, int err)
-{
-    return (struct fault_result){
-        .outcome = outcome, .err = err, .wake = lookup_page(fault)};
-}
-
-/* SIGBUS for the touched page. If the kernel cannot poison, the page is closed
- * instead, and the thread gets SIGSEGV. Takes no lock: either call is
- * harmless on a mapping that has changed since. */
-static struct fault_result refuse(struct uf_space *space,
-                                  const struct fault *fault, int err)
-{
-    struct uffd *uffd = space->region.uffd;
-    struct range page = lookup_page(fault);
-    const struct vma *vma;
-    struct install_result r;
-
-    rwlock_take_read(&space->map_lock);
-    unsettle(space);
-    if (fault->piece) {
-        rwlock_release(&space->map_lock);
-        return ended(fault, UF_OUTCOME_STALE, err);
-    }
-    vma = vma_set_lookup(&space->vmas, fault->addr);
-    if (atomic_load(&space->dying) || !vma) {
-        rwlock_release(&space->map_lock);
-        return ended(fault, UF_OUTCOME_STALE, 0);
-    }
-    atomic_store(&space->has_refused, true);
-    if (space->refused.words)
-        resident_set(&space->refused, page);
-    /* Where a page is protected that is not there, nothing else can be. */
-    if ((vma->flags & VMA_CACHE) && shared_is_exact(space, vma->pager))
-        uffd->ops->protect(uffd, page, false);
-    r = install_refusal(uffd, page);
-    if (r.verdict == INSTALL_REFUSED)
-        region_forbid(&space->region, page);
-    rwlock_release(&space->map_lock);
-
-    switch (r.verdict) {
-    case INSTALL_BUSY:
-        fault_settle(space);
-        return deferred(space, fault);
-    case INSTALL_PRESENT:
-        return ended(fault, UF_OUTCOME_PRESENT, 0);
-    case INSTALL_STALE:
-    case INSTALL_GONE:
-        return ended(fault, UF_OUTCOME_STALE, 0);
-    default:
-        return ended(fault, UF_OUTCOME_REFUSED, err);
-    }
-}
-
-static struct fault_result put_off(struct uf_space *space,
-                                   struct fault_server *server,
-                                   const struct fault *fault, int err,
-                                   const char *why)
-{
-    if (may_defer(server, fault))
-        return deferred(space, fault);
-    if (fault->piece == 0)
-        fault_report(space, UF_ERROR_INSTALL, err, fault, NULL, why);
-    return refuse(space, fault, err);
 }
 
 static void count_install(struct uf_space *space,
@@ -257,50 +157,6 @@ static struct install_result install_huge_locked(struct uf_space *space,
     return r;
 }
 
-/* From what the install came to, to what becomes of the fault. */
-static struct fault_result conclude(struct uf_space *space,
-                                    struct fault_server *server,
-                                    const struct fault *fault,
-                                    struct range window,
-                                    const struct install_result *r)
-{
-    struct fault_result result = {
-        .err = r->err, .npages = r->npages, .wake = r->wake};
-
-    switch (r->verdict) {
-    case INSTALL_DONE:
-        result.outcome = UF_OUTCOME_INSTALLED;
-        break;
-    case INSTALL_PRESENT:
-        result.outcome = UF_OUTCOME_PRESENT;
-        break;
-    case INSTALL_STALE:
-    case INSTALL_GONE:
-        result.outcome = UF_OUTCOME_STALE;
-        return result;
-    case INSTALL_BUSY:
-        fault_settle(space);
-        fault_wake(space, &result); /* whose pages did go in */
-        return put_off(space, server, fault, r->err, r->why);
-    case INSTALL_REFUSED:
-        fault_settle(space);
-        fault_wake(space, &result);
-        if (fault->piece == 0)
-            fault_report(space, UF_ERROR_INSTALL, r->err, fault, NULL, r->why);
-        return refuse(space, fault, r->err);
-    }
-    result.installed = r->done;
-    result.answered = r->skipped ? window : r->done;
-    return result;
-}
-
-/* Not at once. */
-static struct fault_result waits(const struct found *found)
-{
-    return (struct fault_result){
-        .outcome = UF_OUTCOME_DEFERRED, .waits = true, .window = found->window};
-}
-
 static enum fill_verdict
 ask(struct uf_space *space, struct fault_server *server,
     const struct fault *fault, const struct found *found, struct range part,
@@ -380,7 +236,7 @@ struct install_result fault_install(struct uf_space *space,
     uintptr_t start = filled->start;
 
     rwlock_take_read(&space->map_lock);
-    unsettle(space);
+    fault_unsettle(space);
     if (lookup_still_locked(space, fault, found, filled)) {
         r = install_locked(space, fault, found, *filled,
                            (const char *)bytes + (filled->start - start));
@@ -400,7 +256,7 @@ install_filled(struct uf_space *space, struct fault_server *server,
     struct install_result r =
         fault_install(space, fault, found, bytes, &filled);
 
-    return conclude(space, server, fault, filled, &r);
+    return end_installed(space, server, fault, filled, &r);
 }
 
 static struct fault_result resolve_by_pager(struct uf_space *space,
@@ -422,9 +278,9 @@ static struct fault_result resolve_by_pager(struct uf_space *space,
                               filled);
     case FILL_AGAIN:
         if (server->at_once)
-            return waits(found);
-        return put_off(space, server, fault, -EAGAIN,
-                       "the pager said -EAGAIN for too long");
+            return end_waiting(found);
+        return end_put_off(space, server, fault, -EAGAIN,
+                           "the pager said -EAGAIN for too long");
     case FILL_FAILED:
         if (fault->piece)
             break;
@@ -436,7 +292,7 @@ static struct fault_result resolve_by_pager(struct uf_space *space,
         fault_report(space, UF_ERROR_PAGER_LIED, -EPROTO, fault, name, why);
         break;
     }
-    return refuse(space, fault, err);
+    return end_refused(space, fault, err);
 }
 
 /* The other pages of a strided stream. What cannot be had is left to its own
@@ -479,12 +335,12 @@ struct fault_result fault_resolve(struct uf_space *space,
 
     CHECK(lock_none_held_after(LOCK_RANK_READER));
     if (!lookup_begin(space, fault, &found)) {
-        unsettle(space);
+        fault_unsettle(space);
         rwlock_release(&space->map_lock);
-        return ended(fault, UF_OUTCOME_STALE, 0);
+        return end_without(fault, UF_OUTCOME_STALE, 0);
     }
     if (found.pager->is_zero) {
-        unsettle(space);
+        fault_unsettle(space);
         if (found.huge)
             installed = install_huge_locked(space, fault, &found);
         else
@@ -496,38 +352,38 @@ struct fault_result fault_resolve(struct uf_space *space,
             install_strided_locked(space, fault, &found, &installed);
         note_touch_locked(space, fault, installed.verdict);
         rwlock_release(&space->map_lock);
-        return conclude(space, server, fault, found.window, &installed);
+        return end_installed(space, server, fault, found.window, &installed);
     }
     if (found.is_there) {
         installed = (struct install_result){.present = lookup_page(fault)};
-        unsettle(space);
+        fault_unsettle(space);
         count_install(space, &installed);
         rwlock_release(&space->map_lock);
-        return ended(fault, UF_OUTCOME_PRESENT, 0);
+        return end_without(fault, UF_OUTCOME_PRESENT, 0);
     }
     /* Another handler was faster: no fill for what is there. If it is not there
      * after all, its thread comes back and `attempts` says so. */
     if (fault->attempts == 0 && fault->tid != 0 &&
         resident_test(&space->resident, fault->addr)) {
-        unsettle(space);
+        fault_unsettle(space);
         note_touch_locked(space, fault, INSTALL_PRESENT);
         rwlock_release(&space->map_lock);
-        return ended(fault, UF_OUTCOME_PRESENT, 0);
+        return end_without(fault, UF_OUTCOME_PRESENT, 0);
     }
     /* The map has changed since the server was made for it: the toucher comes
      * again. */
     if (!server->buffer ||
         (server->in_signal && !pager_runs_in_signals(found.pager))) {
-        unsettle(space);
+        fault_unsettle(space);
         rwlock_release(&space->map_lock);
-        return ended(fault, UF_OUTCOME_STALE, 0);
+        return end_without(fault, UF_OUTCOME_STALE, 0);
     }
     /* Nor may the last reference of a pager be dropped then that is foreign, or
      * has something to write back. */
     if (server->at_once &&
         (!found.pager->fill_at_once || cache_of(found.pager))) {
         rwlock_release(&space->map_lock);
-        return waits(&found);
+        return end_waiting(&found);
     }
     pager_ref(found.pager);
     rwlock_release(&space->map_lock);

@@ -130,7 +130,9 @@ void fault_receive(struct uf_space *space, struct fault *fault);
 void fault_count(struct uf_space *space, const struct fault *fault,
                  struct fault_result *result);
 
-/* What fault_resolve did is counted now. */
+/* From here on pages may appear that are not counted yet; and what fault_resolve
+ * did is counted now. */
+void fault_unsettle(struct uf_space *space);
 void fault_settle(struct uf_space *space);
 
 /* Wakes whom the fault's end lets go on. */
