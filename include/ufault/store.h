@@ -218,9 +218,9 @@ uint64_t uf_store_lost(const struct uf_store *store);
 /*
  * uf_pager_store: a pager of the store's bytes from `offset` on, for
  * uf_mmap_pager and others: memory as that of a mapping of a file, private or
- * shared. The
- * pager has a reference to the store. Past the end of the store the last page is
- * zeros; a touch of a page wholly beyond it, as it is then, is SIGBUS (EFAULT in
+ * shared. The pager has a reference to the store. A file that is read through
+ * the page cache is mapped, too, where RLIMIT_AS is not limited, and what is
+ * cached is copied from there. Past the end of the store the last page is zeros; a touch of a page wholly beyond it, as it is then, is SIGBUS (EFAULT in
  * a system call), and so is one of a page that cannot be read. Only that page;
  * a page of a private mapping that was touched before keeps its bytes, whatever
  * becomes of the store.

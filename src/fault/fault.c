@@ -259,6 +259,36 @@ install_filled(struct uf_space *space, struct fault_server *server,
     return end_installed(space, server, fault, filled, &r);
 }
 
+/* Without a fill: from where the bytes are. False: they are not there, or not
+ * any more. */
+static bool install_viewed(struct uf_space *space, struct fault_server *server,
+                           const struct fault *fault, const struct found *found,
+                           struct fault_result *ret)
+{
+    struct uf_fill want = {.size = sizeof(want),
+                           .offset = found->offset,
+                           .len_bytes = range_len(found->window),
+                           .page_bytes = page_size()};
+    struct range part = found->window;
+    struct install_result r;
+    const void *bytes = NULL;
+
+    if (found->pager->view && !found->is_shared)
+        bytes = found->pager->view(found->pager->context, &want);
+    if (!bytes)
+        return false;
+    r = fault_install(space, fault, found, bytes, &part);
+    if (r.verdict == INSTALL_REFUSED && r.err == -EFAULT) {
+        fault_settle(space);
+        install_wake(space->region.uffd, r.wake); /* whose pages did go in */
+        return false;
+    }
+    COUNT(space->counters, pager_calls);
+    COUNT_ADD(space->counters, pager_bytes, want.len_bytes);
+    *ret = end_installed(space, server, fault, part, &r);
+    return true;
+}
+
 static struct fault_result resolve_by_pager(struct uf_space *space,
                                             struct fault_server *server,
                                             const struct fault *fault,
@@ -267,8 +297,11 @@ static struct fault_result resolve_by_pager(struct uf_space *space,
     const char *name = found->pager->name;
     const char *why = NULL;
     struct range filled = {0, 0};
+    struct fault_result result;
     int err = -EIO;
 
+    if (install_viewed(space, server, fault, found, &result))
+        return result;
     if (flight_begin(space, server, fault, found, &filled))
         return install_filled(space, server, fault, found,
                               flight_bytes(server->flight, filled), filled);

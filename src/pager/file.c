@@ -96,6 +96,16 @@ static ssize_t fill(void *context, const struct uf_fill *want)
     return answer(want, good, err);
 }
 
+static const void *view(void *context, const struct uf_fill *want)
+{
+    const struct file_pager *file = context;
+    uint64_t offset;
+
+    return locate(file, want, &offset)
+               ? store_view(file->store, offset, want->len_bytes)
+               : NULL;
+}
+
 static bool begin_parts(void *context, const struct uf_fill *want,
                         size_t wanted, struct fill_parts *parts)
 {
@@ -153,8 +163,11 @@ int pager_file_create(struct uf_store *store, uint64_t offset,
             release(file);
         else if (store_reads_at_once(store))
             (*ret_pager)->fill_at_once = fill_at_once;
-        if (!err)
+        if (!err) {
             (*ret_pager)->begin_parts = begin_parts;
+            (*ret_pager)->view = view;
+            store_view_open(store);
+        }
     }
     return err;
 }

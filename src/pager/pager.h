@@ -31,6 +31,9 @@ struct uf_pager {
      * sleep, nor call foreign code, nor touch a space; -EAGAIN: it would have
      * to. NULL: there is none. */
     ssize_t (*fill_at_once)(void *context, const struct uf_fill *fill);
+    /* The bytes of a fill where they are already, for the kernel to copy from;
+     * NULL: they are not. NULL: there are none such. */
+    const void *(*view)(void *context, const struct uf_fill *want);
     /* Of a pager of ours whose windows arrive in parts (parts.h): sets one off.
      * False: not so this time. NULL: never so. */
     bool (*begin_parts)(void *context, const struct uf_fill *want,

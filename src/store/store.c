@@ -41,6 +41,7 @@ void store_unref(struct uf_store *store)
     if (before > 1)
         return;
     channels_close(store);
+    store_view_close(store);
     store->ops->close(store);
     slab_free(&stores, store);
 }

@@ -84,6 +84,9 @@ struct uf_store {
             void *context;
         } caller;
     };
+    char *_Atomic view; /* of a file; NULL: none */
+    size_t view_bytes;
+    atomic_bool view_tried;
     atomic_uint nchannels;
     _Atomic(struct store_channel *) idle[STORE_CHANNELS];
 };
@@ -122,6 +125,15 @@ void store_run(struct uf_store *store, struct store_io *io);
 
 /* True if signal handlers may read it. */
 bool store_runs_in_signals(const struct uf_store *store);
+
+/* view.c: maps a file for store_view, if that can be, once. */
+void store_view_open(struct uf_store *store);
+void store_view_close(struct uf_store *store);
+
+/* The store's bytes as memory, for the kernel to copy from; NULL: there is no
+ * such memory, or they are not all in the page cache. Requires: whole pages. */
+const void *store_view(struct uf_store *store, uint64_t offset,
+                       size_t len_bytes);
 
 /* True if requests may say at_once. */
 bool store_reads_at_once(const struct uf_store *store);

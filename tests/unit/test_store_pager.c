@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/range.h"
@@ -273,6 +274,60 @@ static void a_file_is_asked_for_what_is_cached(void **state)
     close(fd);
 }
 
+/* ---------------------------------------------------------------- views -- */
+
+static const unsigned char *view_of(struct uf_store *store, size_t first)
+{
+    struct uf_fill request = {.size = sizeof(request),
+                              .offset = first * page_size(),
+                              .len_bytes = page_size(),
+                              .page_bytes = page_size()};
+    const unsigned char *view;
+    struct uf_pager *pager;
+
+    assert_int_equal(uf_pager_store(store, 0, &pager), 0);
+    view = pager->view(pager->context, &request);
+    uf_pager_unref(pager);
+    return view;
+}
+
+/* A file as memory: what is in the page cache, to its end, and not if the cache
+ * is to be left alone. */
+static void a_view_shows_what_is_cached(void **state)
+{
+    char path[] = "/tmp/ufault-view-XXXXXX";
+    size_t len = page_size() + 100;
+    const unsigned char *view;
+    struct uf_store *store;
+    struct rlimit limit;
+    int fd = mkstemp(path);
+
+    (void)state;
+    assert_true(fd >= 0);
+    unlink(path);
+    memset(buffer, 7, len);
+    assert_int_equal(write(fd, buffer, len), len);
+    assert_int_equal(uf_store_fd(fd, 0, &store), 0);
+    view = view_of(store, 1);
+    assert_int_equal(getrlimit(RLIMIT_AS, &limit), 0);
+    assert_true((view != NULL) == (limit.rlim_cur == RLIM_INFINITY));
+    if (view) {
+        assert_int_equal(view[99], 7);
+        assert_int_equal(view[100], 0);
+    }
+    assert_null(view_of(store, 2));
+    assert_null(view_of(store, SIZE_MAX / page_size() / 2));
+    uf_store_unref(store);
+    if (uf_store_fd(fd, UF_STORE_DIRECT, &store) == 0) {
+        assert_null(view_of(store, 0));
+        uf_store_unref(store);
+    }
+    close(fd);
+    assert_int_equal(uf_store_memory(NULL, len, 0, &store), 0);
+    assert_null(view_of(store, 0));
+    uf_store_unref(store);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -280,6 +335,7 @@ int main(void)
         cmocka_unit_test(what_is_short_of_a_page),
         cmocka_unit_test(foreign_stores_are_not_asked_at_once),
         cmocka_unit_test(a_file_is_asked_for_what_is_cached),
+        cmocka_unit_test(a_view_shows_what_is_cached),
     };
 
     return cmocka_run_group_tests_name("store pager", tests, make_buffer,
