@@ -237,6 +237,8 @@ void shared_close_all_locked(struct uf_space *space)
 {
     const struct vma *v = vma_set_find(&space->vmas, 0);
 
+    if (!atomic_load(&space->has_shared))
+        return;
     for (; v; v = vma_set_next(&space->vmas, v)) {
         if (!(v->flags & VMA_CACHE))
             continue;
