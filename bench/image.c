@@ -212,10 +212,103 @@ static bool faults_left(const struct row *row, struct sample *ret)
     return true;
 }
 
+#define BLOCK_PAGES 16 /* what a fault that continues nothing brings in */
+#define TOUCHES_MAX 400
+#define BLOCK_OF(i) ((i)*2654435761u % (LEN / 4096 / BLOCK_PAGES))
+
+/* A page of block number `i`, in no order, that the set has not; 0: none. */
+static size_t page_outside(const bool *in_set, size_t i)
+{
+    size_t first = BLOCK_OF(i) * BLOCK_PAGES;
+
+    for (size_t n = first; n < first + BLOCK_PAGES; n++)
+        if (!in_set[n])
+            return n;
+    return 0;
+}
+
+static const bool *set_of(struct uf_image *image)
+{
+    static bool in_set[LEN / 4096 + 1];
+    static uint64_t pages[LEN / 4096];
+    ssize_t n = uf_image_working_set(image, pages, LEN / 4096);
+
+    for (ssize_t i = 0; i < n; i++)
+        in_set[pages[i]] = true;
+    return in_set;
+}
+
+/* Touches pages outside the set, as long as it comes in. */
+static void touch_beside(struct uf_space *space, const bool *in_set, bool ahead,
+                         struct sample *ret)
+{
+    static double us[TOUCHES_MAX];
+    const char *at = (const char *)uf_space_base(space);
+    size_t n = 0;
+
+    for (size_t i = 1; n < TOUCHES_MAX; i++) {
+        struct uf_working_set_report r = {.size = sizeof(r)};
+        size_t page = page_outside(in_set, i);
+        double begun = bench_wall_us();
+
+        if (page == 0)
+            continue;
+        (void)((const volatile char *)at)[page * 4096];
+        us[n] = bench_wall_us() - begun;
+        ret->wall_us += us[n++];
+        if (ahead && uf_working_set_report(space, &r) == 0 && r.coming == 0)
+            break;
+    }
+    ret->wall_us /= (double)n;
+    ret->p50_us = bench_percentile(us, n, 50);
+    ret->p99_us = bench_percentile(us, n, 99);
+}
+
+static bool beside(const struct row *row, bool ahead, struct sample *ret)
+{
+    bool thread = strcmp(row->engine, "thread") == 0;
+    const char *path = ahead ? learnt_path : plain_path;
+    static const bool *in_set;
+    struct uf_image *image;
+    struct uf_space *space;
+
+    if (!make_images() || uf_image_open(learnt_path, &image) != 0)
+        return false;
+    if (!in_set)
+        in_set = set_of(image);
+    uf_image_close(image);
+    *ret = (struct sample){0};
+    if (!set_cache(path, row->window == 0) || uf_image_open(path, &image) != 0)
+        return false;
+    space = start(image, thread ? UF_ENGINE_THREAD : UF_ENGINE_SIGNAL, 0);
+    if (space)
+        touch_beside(space, in_set, ahead, ret);
+    printf("#   %s: p50 %.0f us, p99 %.0f us\n",
+           ahead ? "while it comes" : "nothing comes", ret->p50_us,
+           ret->p99_us);
+    uf_space_destroy(space);
+    uf_image_close(image);
+    return space != NULL;
+}
+
+static bool beside_set(const struct row *row, struct sample *ret)
+{
+    return beside(row, true, ret);
+}
+
+static bool beside_nothing(const struct row *row, struct sample *ret)
+{
+    return beside(row, false, ret);
+}
+
 /* `window` 1: the file stays in the page cache. */
 #define START(kind, warm)                                                      \
     .engine = (kind), .window = (warm), .baseline = "no set", .unit = "start", \
     .ours = with_set, .theirs = without_set
+
+#define BESIDE(kind, warm)                                                     \
+    .engine = (kind), .window = (warm), .baseline = "no set coming",           \
+    .unit = "fault", .ours = beside_set, .theirs = beside_nothing
 
 const struct row image_rows[] = {
     {.work = "from an image to the first answer, cold cache",
@@ -240,5 +333,13 @@ const struct row image_rows[] = {
      .unit = "faults",
      .reach = 3,
      .ours = faults_left},
+    {.work = "fault outside the set while that comes in, cold cache",
+     BESIDE("thread", 0)},
+    {.work = "fault outside the set while that comes in, cold cache",
+     BESIDE("signal", 0)},
+    {.work = "fault outside the set while that comes in, file in memory",
+     BESIDE("thread", 1)},
+    {.work = "fault outside the set while that comes in, file in memory",
+     BESIDE("signal", 1)},
 };
 const size_t image_nrows = sizeof(image_rows) / sizeof(image_rows[0]);

@@ -131,7 +131,8 @@ static int info(const char *path, struct uf_image *image)
     printf("bytes        %llu, %llu of them pages\n",
            (unsigned long long)i.file_bytes, (unsigned long long)i.data_bytes);
     printf("chunks       %u bytes, %s\n", i.chunk_bytes, codecs[i.codec]);
-    printf("working set  %llu\n", (unsigned long long)i.nworking);
+    printf("working set  %llu, %llu of them stored here\n",
+           (unsigned long long)i.nworking, (unsigned long long)i.nahead);
     return uf_image_walk(image, print_mapping, NULL);
 }
 

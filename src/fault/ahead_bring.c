@@ -18,6 +18,10 @@
 /* A pause, when all that is left is in other hands. */
 #define NAP_NS 200000
 
+/* And before each install, while a fault waits. */
+#define GIVE_WAY_NS   30000
+#define GIVE_WAY_NAPS 4
+
 /* Pages that a look-up passes over under the lock. */
 #define LOOK_PAGES 1024
 
@@ -170,11 +174,21 @@ static size_t bring_next(struct uf_space *space, struct fault_server *server,
     return n ? n : bring_some(space, server, a, 0, a->npages, &a->next);
 }
 
-static void nap(void)
+static void nap(long ns)
 {
-    const struct timespec ts = {0, NAP_NS};
+    const struct timespec ts = {0, ns};
 
     nanosleep(&ts, NULL);
+}
+
+/* Lets a fault by, that waits for its own page alone: it wants the same CPU, or
+ * the same disk. Not for ever: it may wait for a pager. */
+static void give_way(struct uf_space *space, const struct ahead *a)
+{
+    for (int i = 0; i < GIVE_WAY_NAPS && COUNTER_GET(space->counters, pending) >
+                                             atomic_load(&a->followers);
+         i++)
+        nap(GIVE_WAY_NS);
 }
 
 bool ahead_some(struct uf_space *space, struct handler *handler)
@@ -187,6 +201,7 @@ bool ahead_some(struct uf_space *space, struct handler *handler)
         return false;
     entered = engine_enter_user_code();
     while (n > 0 && done < TURN_PAGES) {
+        give_way(space, a);
         n = bring_next(space, &handler->server, a);
         done += n;
     }
@@ -195,7 +210,7 @@ bool ahead_some(struct uf_space *space, struct handler *handler)
     if (!more)
         atomic_store(&a->is_over, true);
     else if (n == 0)
-        nap(); /* the rest is taken by others, who may give it back */
+        nap(NAP_NS); /* the rest is taken by others, who may give it back */
     ahead_unref(a);
     return more;
 }
@@ -213,6 +228,7 @@ void ahead_follow(struct uf_space *space, struct fault_server *server)
         return;
     from = atomic_exchange(&a->follow, 0);
     if (from) {
+        atomic_fetch_add(&a->followers, 1);
         end = from - 1 + atomic_load(&a->width);
         if (end > a->npages)
             end = a->npages;
@@ -221,6 +237,7 @@ void ahead_follow(struct uf_space *space, struct fault_server *server)
             n > 0 && from < end &&
             (server->in_signal || COUNTER_GET(space->counters, pending) <= 1))
             n = bring_some(space, server, a, from, end, &from);
+        atomic_fetch_sub(&a->followers, 1);
     }
     ahead_unref(a);
 }

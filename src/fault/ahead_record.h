@@ -34,8 +34,9 @@ struct ahead {
     atomic_size_t jump;   /* 1 + the rank to go on at; 0: no news */
     atomic_size_t behind; /* the rank behind what its last fault brings in */
     atomic_uint width;    /* pages that this fault brings in */
-    atomic_size_t
-        follow; /* 1 + the rank from which it does; 0: nothing to do */
+    /* 1 + the rank from which it does; 0: nothing to do. */
+    atomic_size_t follow;
+    atomic_uint followers; /* faults that do so just now */
     _Atomic uint64_t nahead, nlate, nmissed, nleft, nleft_used;
 };
 

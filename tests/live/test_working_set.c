@@ -12,9 +12,11 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/slab.h"
 #include "lib/guest.h"
@@ -297,6 +299,62 @@ static void ahead_and_late_are_all(void **state)
     }
 }
 
+/* An image that stands on another gets a set; so does what is flattened of it.
+ * Pages of the set are the parent's, its own, zeros, and not mapped. */
+static void a_set_for_a_child(void **state)
+{
+    struct uf_image_opts how = {.size = sizeof(how)};
+    struct uf_image_info info = {.size = sizeof(info)};
+    const uint64_t pages[] = {900, 3, 10, 4, 1u << 20, 5};
+    struct uf_space *space = guest_start(guest_path, 0);
+    struct uf_working_set *set;
+    struct uf_image *image;
+    uint64_t got[6];
+    char child[80], flat[80];
+
+    (void)state;
+    snprintf(child, sizeof(child), "%s.child", guest_path);
+    snprintf(flat, sizeof(flat), "%s.flat", guest_path);
+    assert_int_equal(live_write(live_page(space, 3), 77, NULL), 0);
+    assert_int_equal(uf_image_open(guest_path, &how.parent), 0);
+    assert_int_equal(uf_image_save(space, child, &how), 0);
+    uf_image_close(how.parent);
+    assert_int_equal(uf_space_destroy(space), 0);
+
+    assert_int_equal(uf_working_set_create(pages, 6, &set), 0);
+    assert_int_equal(uf_image_open(child, &image), 0);
+    assert_int_equal(uf_image_set_working_set(image, child, set), 0);
+    uf_image_close(image);
+    uf_working_set_destroy(set);
+    assert_int_equal(uf_image_open(child, &image), 0);
+    assert_int_equal(uf_image_info(image, &info), 0);
+    assert_int_equal(info.nparents, 1);
+    assert_int_equal(info.nworking, 5);
+    assert_int_equal(info.nahead, 1);
+    assert_int_equal(uf_image_flatten(image, flat), 0);
+    uf_image_close(image);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(uf_image_open(i ? flat : child, &image), 0);
+        assert_int_equal(uf_image_verify(image, NULL), 0);
+        assert_int_equal(uf_image_info(image, &info), 0);
+        assert_int_equal(uf_image_working_set(image, got, 6), 5);
+        assert_int_equal(got[0], 900);
+        assert_int_equal(got[4], 5);
+        uf_image_close(image);
+        space = guest_start(i ? flat : child, 0);
+        guest_await_ahead(space);
+        assert_int_equal(guest_report(space).ahead, 5);
+        assert_int_equal(*(char *)live_page(space, 3), 77);
+        for (uint64_t n = 0; n < GUEST_PAGES; n++)
+            if (n != 3)
+                assert_true(guest_page_is_right(space, n));
+        assert_int_equal(uf_space_destroy(space), 0);
+    }
+    assert_int_equal(info.nahead, 3); /* 900 and 10 are zeros */
+    unlink(child);
+    unlink(flat);
+}
+
 /* provokes: uf_working_set_record -EINVAL
  * provokes: uf_working_set_record -EBUSY
  * provokes: uf_working_set_record -ENOMEM
@@ -359,6 +417,7 @@ int main(void)
         cmocka_unit_test(used_unused_and_missed_are_exact),
         cmocka_unit_test(some_are_left),
         cmocka_unit_test(ahead_and_late_are_all),
+        cmocka_unit_test(a_set_for_a_child),
         cmocka_unit_test(wrong_calls),
     };
     int skip = live_begin();
