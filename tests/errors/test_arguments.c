@@ -108,7 +108,7 @@ static void options_that_nobody_knows(void **state)
     for (uint32_t bit = 1; bit != 0; bit <<= 1) {
         opts = good_opts();
         opts.flags = bit;
-        if (bit > UF_SPACE_PROMOTE)
+        if (bit > UF_SPACE_NO_AHEAD)
             refuse_opts(&opts);
     }
     opts = good_opts();
