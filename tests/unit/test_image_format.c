@@ -119,43 +119,6 @@ static void a_working_set_is_kept(void **state)
     image_unref(image);
 }
 
-/* The pages of the set that are stored lie together, in its order, in chunks that
- * hold nothing else; zeros and what is named twice take no room. */
-static void the_set_lies_together(void **state)
-{
-    static const char drawing[] = "abcdefgh..ijklmnop qrst|uvwxyz";
-    static const uint64_t pages[] = {20, 3, 8, 2, 17, 3, 26, 4};
-    static const uint64_t stored[] = {20, 3, 2, 17, 26, 4};
-    struct uf_image *image;
-    uint64_t first;
-
-    (void)state;
-    for (size_t c = 0; c < 3; c++)
-        for (uint32_t per_chunk = 1; per_chunk <= 4; per_chunk *= 2) {
-            assert_int_equal(
-                open_image(image_file_make(drawing, codecs[c],
-                                           per_chunk * page_bytes(), pages, 8),
-                           &image),
-                0);
-            assert_int_equal(image->header.nahead, 6);
-            assert_int_equal(image->header.npages, 26);
-            first = image_first_ahead(&image->header);
-            assert_int_equal(first % per_chunk, 0);
-            assert_true(first >= 20 && first < 20 + per_chunk);
-            for (size_t i = 0; i < 6; i++) {
-                struct image_run run = image_run_at(image, stored[i], 1);
-
-                assert_ptr_equal(run.image, image);
-                assert_int_equal(run.first, first + i);
-            }
-            assert_int_equal(image_run_at(image, 0, 99).npages, 2);
-            assert_int_equal(image_file_good_pages(image, drawing),
-                             strlen(drawing) - 2);
-            assert_int_equal(image_verify(image, NULL), 0);
-            image_unref(image);
-        }
-}
-
 /* A decoder that somebody holds. */
 static void hold(struct uf_image *image, unsigned first, unsigned end, int pid)
 {
@@ -449,7 +412,6 @@ int main(void)
         cmocka_unit_test(runs_come_back),
         cmocka_unit_test(an_empty_image),
         cmocka_unit_test(a_working_set_is_kept),
-        cmocka_unit_test(the_set_lies_together),
         cmocka_unit_test(decoders_of_before_a_fork),
         cmocka_unit_test(fills_have_decoders_of_their_own),
         cmocka_unit_test(each_byte_flipped),
