@@ -35,7 +35,7 @@ struct uf_working_set;
  * touched page alone, or what else was touched would not be seen; that costs.
  * What is resident is not seen: record from the start of the space, one
  * made from an image with UF_SPACE_NO_AHEAD. What the kernel serves (files,
- * shared memory) is not recorded, nor, in a child of fork, what the child does.
+ * shared memory) is not recorded.
  *
  * Returns 0 or
  *   -EINVAL   no live space
@@ -91,9 +91,11 @@ int uf_working_set_merge(const struct uf_working_set *const *sets, size_t nsets,
 /*
  * uf_working_set_ahead: brings the pages of the set in, in its order, on the
  * engine's background thread, and returns at once. A touch of a page that is
- * not there yet is answered as ever, before the next pages come, and the set
- * goes on behind it. A hint as uf_prefetch: what cannot be had, or is not
- * mapped, is left to its touch.
+ * not there yet is answered as ever, and the set goes on behind it: a guest that
+ * has caught up with its set gets more of it with each such fault, up to 128
+ * pages, before it goes on. Faults of others do not wait for that, and the
+ * background lets them by. A hint as uf_prefetch: what cannot be had, or is
+ * not mapped, is left to its touch.
  *
  * uf_space_from_image does this with the set of the image, unless
  * UF_SPACE_NO_AHEAD says no.
