@@ -71,6 +71,14 @@ int uf_pool_create(struct uf_template *t, const struct uf_space_opts *opts,
     return clones_create(t, opts, keep, ret_pool);
 }
 
+int uf_pool_limit(struct uf_pool *pool, size_t most)
+{
+    if (!pool)
+        return -EINVAL;
+    clones_limit(pool, most);
+    return 0;
+}
+
 int uf_pool_get(struct uf_pool *pool, struct uf_space **ret_space)
 {
     return pool && ret_space ? clones_get(pool, ret_space) : -EINVAL;

@@ -105,9 +105,23 @@ int uf_space_reset(struct uf_space *space);
 int uf_pool_create(struct uf_template *t, const struct uf_space_opts *opts,
                    size_t keep, struct uf_pool **ret_pool);
 
-/* uf_pool_get: a space as fresh from the template; a new one if none is ready.
- * Returns 0, -EINVAL (pool or ret_space is NULL), or what
- * uf_space_from_template returns. */
+/*
+ * uf_pool_limit: from now on at most `most` spaces are out at a time, got and
+ * not put back; 0: any number, as at first. A space that is destroyed instead of
+ * put back stays out for ever.
+ *
+ * Returns 0 or
+ *   -EINVAL  pool is NULL
+ */
+int uf_pool_limit(struct uf_pool *pool, size_t most);
+
+/*
+ * uf_pool_get: a space as fresh from the template; a new one if none is ready.
+ *
+ * Returns 0, what uf_space_from_template returns, or
+ *   -EINVAL  pool or ret_space is NULL
+ *   -EAGAIN  as many are out as may be (uf_pool_limit)
+ */
 int uf_pool_get(struct uf_pool *pool, struct uf_space **ret_space);
 
 /*
@@ -115,7 +129,7 @@ int uf_pool_get(struct uf_pool *pool, struct uf_space **ret_space);
  * ready, or destroyed if enough are or it could not be reset. Nobody may use it.
  *
  * Returns 0 or
- *   -EINVAL   pool is NULL; no live space, or not one of this pool's template
+ *   -EINVAL   pool is NULL; no live space, or not one that is out of this pool
  *   -EDEADLK  called from a handler thread
  */
 int uf_pool_put(struct uf_pool *pool, struct uf_space *space);

@@ -116,7 +116,7 @@ static int publish(struct uf_space *space, struct ahead *a)
     old = space->ahead;
     is_busy = old && !atomic_load(&old->is_over);
     if (!is_busy)
-        space->ahead = a;
+        __atomic_store_n(&space->ahead, a, __ATOMIC_RELAXED); /* ahead_follow */
     rwlock_release(&space->map_lock);
     ahead_unref(is_busy ? a : old);
     return is_busy ? -EBUSY : 0;

@@ -217,7 +217,7 @@ bool flight_begin(struct uf_space *space, struct fault_server *server,
     uintptr_t page = align_down(fault->addr, page_size());
     struct flight *flight = server->flight;
 
-    if (!flight || server->at_once || fault->piece ||
+    if (!flight || server->at_once || fault->piece || found->is_shared ||
         !found->pager->begin_parts || !set_off(space, server, fault, found))
         return false;
     if (announce(server->flights, flight))

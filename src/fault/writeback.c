@@ -43,6 +43,7 @@ static void collect_and_write(struct pager_cache *cache, struct range offsets,
 int writeback_sync(struct uf_pager *pager, struct range offsets)
 {
     struct pager_cache *cache = cache_of(pager);
+    int err;
 
     if (!cache)
         return 0; /* nothing was ever mapped shared */
@@ -50,8 +51,9 @@ int writeback_sync(struct uf_pager *pager, struct range offsets)
         return -EDEADLK;
     collect_and_write(cache, offsets, false);
     cache_flush(cache);
+    err = cache_take_error(cache); /* before another one has its turn */
     cache_end(cache);
-    return cache_take_error(cache);
+    return err;
 }
 
 bool writeback_turn(struct handler *handler)

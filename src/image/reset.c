@@ -153,8 +153,10 @@ static int lay_out_again(struct uf_space *space, struct origin *o)
 
     uf_brk(space, all.start);
     err = uf_munmap(space, all.start, range_len(all));
-    if (!err)
+    if (!err) {
+        atomic_store(&space->has_refused, false); /* nothing is there */
         err = image_lay_out(o->image, space);
+    }
     if (!err)
         err = layout_note(&o->layout, space);
     if (!err)

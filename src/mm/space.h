@@ -69,6 +69,7 @@ enum space_watcher {
 };
 
 struct ahead;
+struct uf_pool;
 struct background;
 struct compare;
 struct recording;
@@ -132,6 +133,7 @@ struct uf_space {
     struct compare *compare; /* fault/compare.h; NULL: pages are protected */
     uint8_t image_id[16];    /* that changed[WATCH_IMAGE] is about; image/ */
     uintptr_t changed_from;  /* what is below was collected; 0: all was */
+    struct uf_pool *_Atomic lent_by; /* that it is out of; snapshot/clones.c */
     /* The fault layer's: what is noted of each touch, or NULL. */
     struct recording *recording; /* fault/recording.h */
     struct ahead *ahead;         /* fault/ahead.h */

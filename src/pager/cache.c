@@ -77,27 +77,35 @@ static int lengthen_memfd(int fd, uint64_t end)
     return ftruncate(fd, (off_t)end) == 0 || errno == EPERM ? 0 : -ENOMEM;
 }
 
-/* Makes the memfd and the bits end at `end`; nothing has changed on failure, but
- * that the memfd may be longer. */
-static int lengthen_locked(struct pager_cache *cache, uint64_t end)
+/* The same bits, to `end`. 0 or -ENOMEM, nothing has changed. */
+static int lengthen_bits(struct resident *bits, uint64_t end)
 {
-    struct resident longer, old = cache->dirty;
+    struct resident longer, old = *bits;
     struct range run, left = old.range;
+    int err = resident_init(&longer, (struct range){0, end});
 
-    if (end <= old.range.end && old.words)
-        return 0;
-    if (is_too_long(end))
-        return -ENOMEM;
-    if (lengthen_memfd(cache->fd, end) != 0 ||
-        resident_init(&longer, (struct range){0, end}) != 0)
-        return -ENOMEM;
+    if (err)
+        return err;
     while (old.words && !range_is_empty(run = resident_run(&old, left))) {
         resident_set(&longer, run);
         left.start = run.end;
     }
-    cache->dirty = longer;
+    *bits = longer;
     if (old.words)
         resident_destroy(&old);
+    return 0;
+}
+
+/* Makes the memfd and the bits end at `end`; on failure the memfd may be longer,
+ * and some bits. */
+static int lengthen_locked(struct pager_cache *cache, uint64_t end)
+{
+    if (end <= cache->dirty.range.end && cache->dirty.words)
+        return 0;
+    if (is_too_long(end) || lengthen_memfd(cache->fd, end) != 0 ||
+        lengthen_bits(&cache->unsafe, end) != 0 ||
+        lengthen_bits(&cache->dirty, end) != 0)
+        return -ENOMEM;
     return 0;
 }
 
@@ -105,6 +113,8 @@ static void drop(struct pager_cache *cache)
 {
     if (cache->dirty.words)
         resident_destroy(&cache->dirty);
+    if (cache->unsafe.words)
+        resident_destroy(&cache->unsafe);
     if (cache->fd >= 0)
         close(cache->fd);
     lock_destroy(&cache->lock);
@@ -317,6 +327,7 @@ void caches_fork_child(void)
         lock_fork_child(&cache->lock);
         atomic_store(&cache->writer, 0);
         resident_clear(&cache->dirty, cache->dirty.range);
+        resident_clear(&cache->unsafe, cache->unsafe.range);
         cache->err = 0;
     }
 }

@@ -26,7 +26,8 @@ struct pager_cache {
 
     struct lock lock; /* guards what follows */
     struct resident dirty;
-    int err; /* nobody was told yet */
+    struct resident unsafe; /* written, and not flushed since */
+    int err;                /* nobody was told yet */
 };
 
 #endif

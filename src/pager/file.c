@@ -83,9 +83,19 @@ static ssize_t answer(const struct uf_fill *want, size_t good, int err)
     return whole > 0 ? (ssize_t)whole : err;
 }
 
+/* The store ends inside a page; of several fills of it the first ended first. */
+static void note_tail(struct file_pager *file, uint64_t end, size_t page_bytes)
+{
+    uint64_t tail = atomic_load(&file->tail);
+
+    if (end % page_bytes != 0 &&
+        (tail / page_bytes != end / page_bytes || end < tail))
+        atomic_store(&file->tail, end);
+}
+
 static ssize_t fill(void *context, const struct uf_fill *want)
 {
-    const struct file_pager *file = context;
+    struct file_pager *file = context;
     uint64_t offset;
     size_t good;
     int err;
@@ -93,6 +103,8 @@ static ssize_t fill(void *context, const struct uf_fill *want)
     if (!locate(file, want, &offset))
         return -ENXIO;
     good = read_window(file->store, want, offset, &err);
+    if (!err && good < want->len_bytes)
+        note_tail(file, want->offset + good, want->page_bytes);
     return answer(want, good, err);
 }
 
@@ -158,6 +170,7 @@ int pager_file_create(struct uf_store *store, uint64_t offset,
         file->store = store_ref(store);
         file->offset = offset;
         atomic_init(&file->age_ms, CACHE_AGE_MS);
+        atomic_init(&file->tail, FILE_NO_TAIL);
         err = pager_create(&ops, file, ret_pager);
         if (err)
             release(file);

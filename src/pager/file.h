@@ -10,11 +10,16 @@ struct pager_cache;
 struct uf_pager;
 struct uf_store;
 
+#define FILE_NO_TAIL UINT64_MAX
+
 struct file_pager {
     struct uf_store *store;
     uint64_t offset; /* of the pager's offset 0 in the store */
     struct pager_cache *_Atomic cache; /* cache.h; NULL: never mapped shared */
     _Atomic uint32_t age_ms;           /* see cache_set_age */
+    /* Where the store ended inside a page when that was filled, as an offset of
+     * the pager: what follows in the page is zeros, and not the store's. */
+    _Atomic uint64_t tail;
 };
 
 /* See uf_pager_store. Takes a reference to the store. */

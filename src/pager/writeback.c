@@ -109,6 +109,16 @@ static int find_end(struct pager_cache *cache, uint64_t *ret)
     return err;
 }
 
+/* Written, but what the store has of it is lost if its next flush fails. */
+static void note_unsafe(struct pager_cache *cache, struct range part)
+{
+    lock_take(&cache->lock);
+    part = range_clip(part, cache->unsafe.range);
+    if (!range_is_empty(part))
+        resident_set(&cache->unsafe, part);
+    lock_release(&cache->lock);
+}
+
 /* What came of a piece. */
 static void settle(struct batch *b, const struct store_io *io)
 {
@@ -124,6 +134,7 @@ static void settle(struct batch *b, const struct store_io *io)
         cache_note_dirty(cache, failed);
         note_error(cache, io->err);
     }
+    note_unsafe(cache, (struct range){start, failed.start});
     atomic_fetch_add(&cache->pages_written,
                      (failed.start - start) / page_size());
 }
@@ -262,6 +273,36 @@ static void zero_tail(struct pager_cache *cache, uint64_t end)
     }
 }
 
+/* Where the store ended inside a page that was filled, and has grown since, its
+ * bytes are to be had instead of zeros. */
+static void take_appended(struct pager_cache *cache, uint64_t end)
+{
+    struct file_pager *file = pager_file_of(cache->pager);
+    uint64_t tail = atomic_load(&file->tail),
+             last = align_down(tail, page_size());
+    struct range page = {last, last + page_size()};
+    char bytes[256];
+
+    if (tail == FILE_NO_TAIL || end <= tail)
+        return;
+    if (end > page.end)
+        end = page.end;
+    while (tail < end && cache_next(cache, page) == last) {
+        struct store_io io = {.offset = cache->offset + tail,
+                              .buffer = bytes,
+                              .len_bytes = end - tail < sizeof(bytes)
+                                               ? end - tail
+                                               : sizeof(bytes)};
+
+        store_run(cache->store, &io);
+        if (io.done_bytes == 0 || pwrite(cache->fd, bytes, io.done_bytes,
+                                         (off_t)tail) != (ssize_t)io.done_bytes)
+            break;
+        tail += io.done_bytes;
+    }
+    atomic_store(&file->tail, tail % page_size() == 0 ? FILE_NO_TAIL : tail);
+}
+
 /* What lies past the end of the store goes, in all mappings. */
 static void drop_beyond(struct pager_cache *cache, uint64_t end)
 {
@@ -272,8 +313,11 @@ static void drop_beyond(struct pager_cache *cache, uint64_t end)
     if (beyond.start < beyond.end)
         resident_clear(&cache->dirty, beyond);
     lock_release(&cache->lock);
-    if (end < cache->end_seen)
+    if (end < cache->end_seen) {
         zero_tail(cache, end);
+        atomic_store(&pager_file_of(cache->pager)->tail,
+                     end % page_size() == 0 ? FILE_NO_TAIL : end);
+    }
     cache->end_seen = end;
     if (beyond.start < beyond.end && cache_next(cache, beyond) < beyond.end)
         fallocate(cache->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
@@ -294,6 +338,7 @@ void cache_write(struct pager_cache *cache, struct range part)
         return;
     }
     drop_beyond(cache, batch.end);
+    take_appended(cache, batch.end);
     if (!cache->store->writable || !cache_any_dirty(cache, part))
         return;
     batch.buffer = slab_pages(len);
@@ -308,12 +353,30 @@ void cache_write(struct pager_cache *cache, struct range part)
     slab_pages_free(batch.buffer, len);
 }
 
+/* After a flush: what was written before is safe, or as if it never was. */
+static void settle_unsafe(struct pager_cache *cache, bool safe)
+{
+    struct range run, left;
+
+    lock_take(&cache->lock);
+    left = cache->unsafe.range;
+    while (!safe && !range_is_empty(run = resident_run(&cache->unsafe, left))) {
+        resident_set(&cache->dirty, run);
+        left.start = run.end;
+    }
+    if (!range_is_empty(cache->unsafe.range))
+        resident_clear(&cache->unsafe, cache->unsafe.range);
+    lock_release(&cache->lock);
+}
+
 void cache_flush(struct pager_cache *cache)
 {
     int err = cache->store->ops->flush(cache->store);
 
+    CHECK(cache_is_mine(cache)); /* so that nothing is written meanwhile */
     if (err)
         note_error(cache, err);
+    settle_unsafe(cache, err == 0);
 }
 
 void cache_write_closed(struct uf_pager *pager, struct range part)

@@ -17,6 +17,8 @@ struct uf_pool {
     bool has_opts;
     struct lock lock; /* guards what follows */
     size_t ready;
+    size_t out;
+    size_t most; /* out at a time; 0: any number */
     size_t keep;
     struct uf_space **spaces; /* `ready` of them */
 };
@@ -47,6 +49,7 @@ static bool add(struct uf_pool *pool, struct uf_space *space)
     return fits;
 }
 
+/* One that is ready, or NULL. */
 static struct uf_space *take(struct uf_pool *pool)
 {
     struct uf_space *space = NULL;
@@ -56,6 +59,25 @@ static struct uf_space *take(struct uf_pool *pool)
         space = pool->spaces[--pool->ready];
     lock_release(&pool->lock);
     return space;
+}
+
+/* One more is out. False: too many would be. */
+static bool lend(struct uf_pool *pool)
+{
+    bool may;
+
+    lock_take(&pool->lock);
+    may = pool->most == 0 || pool->out < pool->most;
+    pool->out += may;
+    lock_release(&pool->lock);
+    return may;
+}
+
+static void unlend(struct uf_pool *pool)
+{
+    lock_take(&pool->lock);
+    pool->out--;
+    lock_release(&pool->lock);
 }
 
 int clones_create(struct uf_template *t, const struct uf_space_opts *opts,
@@ -89,22 +111,42 @@ int clones_create(struct uf_template *t, const struct uf_space_opts *opts,
     return err;
 }
 
+void clones_limit(struct uf_pool *pool, size_t most)
+{
+    lock_take(&pool->lock);
+    pool->most = most;
+    lock_release(&pool->lock);
+}
+
 int clones_get(struct uf_pool *pool, struct uf_space **ret_space)
 {
-    struct uf_space *space = take(pool);
+    struct uf_space *space;
+    int err = 0;
 
+    if (!lend(pool))
+        return -EAGAIN;
+    space = take(pool);
     if (!space)
-        return fresh(pool, ret_space);
+        err = fresh(pool, &space);
+    if (err) {
+        unlend(pool);
+        return err;
+    }
+    atomic_store(&space->lent_by, pool);
     *ret_space = space;
     return 0;
 }
 
 int clones_put(struct uf_pool *pool, struct uf_space *space)
 {
-    if (!template_made(pool->template, space))
+    struct uf_pool *lender = pool;
+
+    /* One of two who put it at once has it. */
+    if (!atomic_compare_exchange_strong(&space->lent_by, &lender, NULL))
         return -EINVAL;
     if (template_reset(space) != 0 || !add(pool, space))
         uf_space_destroy(space);
+    unlend(pool);
     return 0;
 }
 

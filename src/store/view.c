@@ -9,14 +9,26 @@
  * Nothing of ours looks into a view: what it ends before, or loses meanwhile, is
  * an error of the call that copies, and then the file is read.
  */
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/range.h"
 #include "base/sys.h"
 #include "store/store.h"
 
 #define LOOK_PAGES 512
+
+/* mincore(2) says of other files that all of them is cached. */
+static bool tells_what_is_cached(int fd)
+{
+    struct stat st;
+
+    return (fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDWR ||
+           (fstat(fd, &st) == 0 && st.st_uid == geteuid());
+}
 
 /* A limit of the address space is for others to use up. */
 static bool is_limited(void)
@@ -34,7 +46,8 @@ void store_view_open(struct uf_store *store)
 
     if (store->kind == UF_STORE_KIND_MEMORY ||
         store->kind == UF_STORE_KIND_CALLER || file->fds[FILE_DIRECT] >= 0 ||
-        is_limited() || atomic_exchange(&store->view_tried, true) ||
+        is_limited() || !tells_what_is_cached(file->fds[FILE_CACHED]) ||
+        atomic_exchange(&store->view_tried, true) ||
         store->ops->size(store, &size) != 0 || size == 0 || size > SIZE_MAX / 2)
         return;
     size = align_up(size, page_size());

@@ -70,14 +70,37 @@ static void what_is_no_template(void **state)
     assert_int_equal(uf_space_destroy(space), 0);
 }
 
+/* What is put back twice would be two guests'. */
+static void pool_put_twice(struct uf_template *t)
+{
+    struct uf_space *one, *two, *clone;
+    struct uf_pool *pool;
+
+    assert_int_equal(uf_pool_create(t, NULL, 2, &pool), 0);
+    assert_int_equal(uf_pool_get(pool, &one), 0);
+    assert_int_equal(uf_pool_put(pool, one), 0);
+    assert_int_equal(uf_pool_put(pool, one), -EINVAL);
+    assert_int_equal(uf_pool_get(pool, &one), 0);
+    assert_int_equal(uf_pool_get(pool, &two), 0);
+    assert_ptr_not_equal(one, two);
+    assert_int_equal(uf_space_from_template(t, NULL, &clone), 0);
+    assert_int_equal(uf_pool_put(pool, clone), -EINVAL);
+    assert_int_equal(uf_space_destroy(clone), 0);
+    assert_int_equal(uf_pool_put(pool, one), 0);
+    assert_int_equal(uf_pool_put(pool, two), 0);
+    assert_int_equal(uf_pool_ready(pool), 2);
+    uf_pool_destroy(pool);
+}
+
 /* provokes: uf_pool_create -EINVAL
- * provokes: uf_pool_get -EINVAL
+ * provokes: uf_pool_get -EINVAL -EAGAIN
+ * provokes: uf_pool_limit -EINVAL
  * provokes: uf_pool_put -EINVAL */
 static void what_is_no_pool(void **state)
 {
     struct uf_space_opts opts = {.size = sizeof(opts),
                                  .address = live_aligned_address()};
-    struct uf_space *space = live_space(NULL, 4), *other = NULL;
+    struct uf_space *space = live_space(NULL, 4), *other = NULL, *another;
     struct uf_template *t = a_template();
     struct uf_pool *pool = NULL;
 
@@ -93,6 +116,13 @@ static void what_is_no_pool(void **state)
     assert_int_equal(uf_pool_put(pool, NULL), -EINVAL);
     assert_int_equal(uf_pool_put(pool, space), -EINVAL);
     assert_int_equal(uf_pool_ready(NULL), 0);
+    assert_int_equal(uf_pool_limit(NULL, 1), -EINVAL);
+    assert_int_equal(uf_pool_limit(pool, 1), 0);
+    assert_int_equal(uf_pool_get(pool, &other), 0);
+    assert_int_equal(uf_pool_get(pool, &another), -EAGAIN);
+    assert_int_equal(uf_pool_put(pool, other), 0);
+    assert_int_equal(uf_pool_limit(pool, 0), 0);
+    pool_put_twice(t);
     uf_pool_destroy(NULL);
     uf_pool_destroy(pool);
     uf_template_unref(t);
