@@ -169,7 +169,8 @@ ask(struct uf_space *space, struct fault_server *server,
         .buffer = server->buffer,
         .page_bytes = page_size(),
         .flags = ((fault->flags & UF_FAULT_WRITE) ? UF_FILL_WRITE : 0) |
-                 (fault->piece ? UF_FILL_AHEAD : 0),
+                 (fault->piece ? UF_FILL_AHEAD : 0) |
+                 (found->is_shared ? FILL_FOR_CACHE : 0),
         .tid = fault->tid,
     };
     uint64_t begun = fault_clock_ns();

@@ -83,16 +83,6 @@ static ssize_t answer(const struct uf_fill *want, size_t good, int err)
     return whole > 0 ? (ssize_t)whole : err;
 }
 
-/* The store ends inside a page; of several fills of it the first ended first. */
-static void note_tail(struct file_pager *file, uint64_t end, size_t page_bytes)
-{
-    uint64_t tail = atomic_load(&file->tail);
-
-    if (end % page_bytes != 0 &&
-        (tail / page_bytes != end / page_bytes || end < tail))
-        atomic_store(&file->tail, end);
-}
-
 static ssize_t fill(void *context, const struct uf_fill *want)
 {
     struct file_pager *file = context;
@@ -103,8 +93,9 @@ static ssize_t fill(void *context, const struct uf_fill *want)
     if (!locate(file, want, &offset))
         return -ENXIO;
     good = read_window(file->store, want, offset, &err);
-    if (!err && good < want->len_bytes)
-        note_tail(file, want->offset + good, want->page_bytes);
+    if (!err && good < want->len_bytes && good % want->page_bytes != 0 &&
+        (want->flags & FILL_FOR_CACHE))
+        atomic_store(&file->tail, want->offset + good);
     return answer(want, good, err);
 }
 

@@ -17,6 +17,9 @@
 
 #define PAGER_NAME_MAX 32
 
+/* uf_fill.flags, of a pager of ours: the bytes are for its cache (cache.h). */
+#define FILL_FOR_CACHE 0x80000000u
+
 /* Bytes behind a fill buffer that must still hold the pattern afterwards. */
 #define PAGER_REDZONE 64
 

@@ -256,9 +256,12 @@ static void write_all(struct batch *b, struct range part)
 static void zero_tail(struct pager_cache *cache, uint64_t end)
 {
     static const char zeros[256];
+    struct file_pager *file = pager_file_of(cache->pager);
     uint64_t last = align_down(end, page_size());
     struct range page = {last, last + page_size()};
 
+    if (end < atomic_load(&file->tail))
+        atomic_store(&file->tail, FILE_NO_TAIL);
     if (last == end || cache_next(cache, page) != last)
         return;
     for (uint64_t at = end; at < page.end;) {
@@ -271,6 +274,7 @@ static void zero_tail(struct pager_cache *cache, uint64_t end)
             return;
         at += (uint64_t)n;
     }
+    atomic_store(&file->tail, end);
 }
 
 /* Where the store ended inside a page that was filled, and has grown since, its
@@ -313,11 +317,9 @@ static void drop_beyond(struct pager_cache *cache, uint64_t end)
     if (beyond.start < beyond.end)
         resident_clear(&cache->dirty, beyond);
     lock_release(&cache->lock);
-    if (end < cache->end_seen) {
+    if (end < cache->end_seen &&
+        end < atomic_load(&pager_file_of(cache->pager)->tail))
         zero_tail(cache, end);
-        atomic_store(&pager_file_of(cache->pager)->tail,
-                     end % page_size() == 0 ? FILE_NO_TAIL : end);
-    }
     cache->end_seen = end;
     if (beyond.start < beyond.end && cache_next(cache, beyond) < beyond.end)
         fallocate(cache->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
