@@ -154,6 +154,8 @@ int uf_image_read(struct uf_image *image, uint64_t page, uint64_t npages,
         end > image->header.len_bytes / page_size())
         return -EINVAL;
     err = image_read(image, IMAGE_ASKED, page, npages, buffer, &done);
+    if (!err)
+        image_clear_unmapped(image, page, npages, buffer);
     return err == 0 || err == -EBADMSG ? err : -EIO;
 }
 

@@ -6,6 +6,7 @@
 #include "fault/dirty.h"
 #include "fault/flight.h"
 #include "fault/install.h"
+#include "pager/pager.h"
 
 #define SELF_TOUCH_RETRY_NS 100000u
 #define NO_PAGE             UINTPTR_MAX
@@ -129,7 +130,7 @@ static bool join_flight(struct channel *channel, struct uf_space *space,
 {
     struct fault_result result = {.outcome = UF_OUTCOME_FOLDED};
 
-    if (!flights_cover(&channel->flights, fault->addr))
+    if (!flights_cover(&channel->flights, space, fault->addr))
         return false;
     fault_count(space, fault, &result);
     fault_trace(space, fault, &result);
@@ -312,7 +313,9 @@ static bool serve_each(struct handler *handler, struct batch *batch,
 {
     bool all = true;
 
-    for (int i = 0; i < batch->count; i++) {
+    /* A pager that waits to be released ends what may not release it. */
+    for (int i = 0; i < batch->count && (may_wait || !handler->server.parting);
+         i++) {
         struct fault *fault = &batch->faults[i];
         uintptr_t page = align_down(fault->addr, page_size());
         struct uf_space *space;
@@ -330,6 +333,8 @@ static bool serve_each(struct handler *handler, struct batch *batch,
         if (batch->fate[i] == TO_SERVE)
             batch->fate[i] =
                 serve_at_once(handler, space, batch, i) ? DEALT_WITH : TO_WAIT;
+        if (may_wait)
+            batch_part(handler);
         if (batch->fate[i] == TO_WAIT && may_wait) {
             batch->fate[i] = DEALT_WITH;
             serve_with_user_code(handler, space, fault, batch, i + 1);
@@ -337,7 +342,7 @@ static bool serve_each(struct handler *handler, struct batch *batch,
         all = all && !is_open(batch, i);
         space_unpin(space);
     }
-    return all;
+    return all && !handler->server.parting;
 }
 
 bool batch_serve_at_once(struct handler *handler, struct batch *batch)
@@ -353,4 +358,10 @@ void batch_serve(struct handler *handler, struct batch *batch)
 void batch_hand_on(struct handler *handler, struct batch *batch)
 {
     hand_on(handler->channel, batch, 0, NO_PAGE);
+}
+
+void batch_part(struct handler *handler)
+{
+    pager_unref(handler->server.parting);
+    handler->server.parting = NULL;
 }

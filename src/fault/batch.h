@@ -35,6 +35,9 @@ bool batch_serve_at_once(struct handler *handler, struct batch *batch);
  * lock held, the reader token included. */
 void batch_serve(struct handler *handler, struct batch *batch);
 
+/* After batch_serve_at_once, without the token: releases what that could not. */
+void batch_part(struct handler *handler);
+
 /* Puts the rest of the batch into the queue, for any handler to take at once. */
 void batch_hand_on(struct handler *handler, struct batch *batch);
 

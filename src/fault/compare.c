@@ -40,6 +40,13 @@ void compare_end(struct compare *compare)
     slab_free(&records, compare);
 }
 
+void compare_forget(struct compare *compare)
+{
+    if (compare)
+        compare->copy = NULL; /* MADV_DONTFORK */
+    compare_end(compare);
+}
+
 /* ---- one look ---- */
 
 struct look {

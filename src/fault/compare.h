@@ -23,6 +23,8 @@ struct compare;
  * below: the exclusive map lock. */
 int compare_begin(struct uf_space *space, struct compare **ret);
 void compare_end(struct compare *compare);
+/* In a forked child, where other memory may be in the place of its copies. */
+void compare_forget(struct compare *compare);
 
 /* Notes what is not as it was (map_note_changed). 0 or -EIO: perhaps in part. */
 int compare_look(struct uf_space *space, struct compare *compare);

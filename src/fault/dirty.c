@@ -227,6 +227,8 @@ int dirty_stop(struct uf_space *space, enum space_watcher who)
 
 void dirty_forget(struct uf_space *space)
 {
+    compare_forget(space->compare);
+    space->compare = NULL;
     for (int who = 0; who < SPACE_WATCHERS; who++)
         end_locked(space, (enum space_watcher)who);
     space->region.tracked = false;
@@ -327,6 +329,17 @@ ssize_t dirty_collect(struct uf_space *space, struct uf_range *ranges,
 
 /* ---- For the library itself --------------------------------------------- */
 
+static void add_of(struct range left, struct resident *to,
+                   const struct resident *from)
+{
+    struct range run;
+
+    while (!range_is_empty(run = resident_run(from, left))) {
+        resident_set(to, run);
+        left.start = run.end;
+    }
+}
+
 /* Sets in `to` what is set in `from` and mapped. What is not mapped stays noted
  * until something is mapped there. */
 static void add_mapped(struct uf_space *space, struct resident *to,
@@ -335,14 +348,8 @@ static void add_mapped(struct uf_space *space, struct resident *to,
     const struct vma *v =
         vma_set_find_intersection(&space->vmas, space->resident.range);
 
-    for (; v; v = vma_set_next(&space->vmas, v)) {
-        struct range left = vma_range(v), run;
-
-        while (!range_is_empty(run = resident_run(from, left))) {
-            resident_set(to, run);
-            left.start = run.end;
-        }
-    }
+    for (; v; v = vma_set_next(&space->vmas, v))
+        add_of(vma_range(v), to, from);
 }
 
 /* All that is mapped is clean from now on; without a record of the kernel's, that
@@ -403,15 +410,15 @@ int dirty_take(struct uf_space *space, enum space_watcher who,
 }
 
 int dirty_look(struct uf_space *space, enum space_watcher who,
-               struct resident *pages)
+               const struct vma *mappings, size_t n, struct resident *pages)
 {
     int err = -EINVAL;
 
     rwlock_take_write(&space->map_lock);
     if (space->changed[who].words)
         err = harvest_locked(space);
-    if (!err)
-        add_mapped(space, pages, &space->changed[who]);
+    for (size_t i = 0; !err && i < n; i++)
+        add_of(vma_range(&mappings[i]), pages, &space->changed[who]);
     rwlock_release(&space->map_lock);
     return err;
 }

@@ -52,10 +52,10 @@ enum uf_dirty_kind dirty_kind(struct uf_space *space);
 int dirty_take(struct uf_space *space, enum space_watcher who,
                struct resident *ret);
 
-/* Adds what is dirty to him now, and stays so, to *pages. 0, -EINVAL or
- * -EIO. */
+/* Adds what is dirty to him now, and stays so, to *pages: of mappings as they
+ * were, `n` of them, whatever became of them. 0, -EINVAL or -EIO. */
 int dirty_look(struct uf_space *space, enum space_watcher who,
-               struct resident *pages);
+               const struct vma *mappings, size_t n, struct resident *pages);
 
 /* What was taken is dirty again. */
 void dirty_put_back(struct uf_space *space, enum space_watcher who,

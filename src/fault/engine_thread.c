@@ -135,6 +135,7 @@ static void take_turn_near(struct handler *handler)
     read_faults(channel, handler->batch);
     /* It is on duty: what may sleep is for the others. */
     batch_serve_at_once(handler, handler->batch);
+    batch_part(handler);
     batch_hand_on(handler, handler->batch);
     if (handler->batch->count > 0)
         near_follow(handler->near, handler->batch->faults[0].tid,
@@ -213,6 +214,7 @@ static void take_turn(struct handler *handler)
             near_look(channel, batch->faults[0].tid);
     } while (all_served);
     lock_release(&channel->reader);
+    batch_part(handler);
     if (!all_served)
         batch_serve(handler, batch);
 }

@@ -422,6 +422,9 @@ struct fault_result fault_resolve(struct uf_space *space,
     pager_ref(found.pager);
     rwlock_release(&space->map_lock);
     result = resolve_by_pager(space, server, fault, &found);
-    pager_unref(found.pager);
+    if (!server->at_once)
+        pager_unref(found.pager);
+    else if (!pager_unref_unless_last(found.pager))
+        server->parting = found.pager;
     return result;
 }

@@ -79,6 +79,7 @@ struct fault_server {
     struct self_touch *self_touch; /* NULL: not a handler thread */
     bool in_signal; /* pagers that may not run there are not asked */
     bool at_once;   /* nothing that may sleep: deferred instead, as `waits` */
+    struct uf_pager *parting; /* the last reference, not dropped at once */
     /* Where windows may arrive in parts; NULL: they do not. After fault_resolve
      * and what follows it, flight_land is next. */
     struct flights *flights;

@@ -75,7 +75,8 @@ static bool covers(const struct flight *flight, uintptr_t addr)
              1);
 }
 
-bool flights_cover(struct flights *flights, uintptr_t addr)
+bool flights_cover(struct flights *flights, const struct uf_space *space,
+                   uintptr_t addr)
 {
     bool covered = false;
 
@@ -83,7 +84,8 @@ bool flights_cover(struct flights *flights, uintptr_t addr)
         return false;
     lock_take(&flights->lock);
     for (int i = 0; i < FLIGHTS_MAX && !covered; i++)
-        covered = flights->of[i] && covers(flights->of[i], addr);
+        covered = flights->of[i] && flights->of[i]->space == space &&
+                  covers(flights->of[i], addr);
     lock_release(&flights->lock);
     return covered;
 }
@@ -218,7 +220,8 @@ bool flight_begin(struct uf_space *space, struct fault_server *server,
     struct flight *flight = server->flight;
 
     if (!flight || server->at_once || fault->piece || found->is_shared ||
-        !found->pager->begin_parts || !set_off(space, server, fault, found))
+        fault_calls_hooks(space) || !found->pager->begin_parts ||
+        !set_off(space, server, fault, found))
         return false;
     if (announce(server->flights, flight))
         await_touched(server, page);

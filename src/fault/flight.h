@@ -42,7 +42,7 @@ void flight_destroy(struct fault_server *server);
  * Sets off the window that was found and waits for the part with the touched
  * page: true, and *ret_part is what of it is there to be installed; the flight
  * goes on until flight_land. False: there are no parts, or that one cannot be
- * had.
+ * had; or a hook is to be called first, which nobody in the air may wait for.
  */
 bool flight_begin(struct uf_space *space, struct fault_server *server,
                   const struct fault *fault, const struct found *found,
@@ -60,7 +60,8 @@ void flight_land(struct fault_server *server);
 
 /* True if a flight will bring the page of addr, or wake its thread if it cannot.
  * Any thread. */
-bool flights_cover(struct flights *flights, uintptr_t addr);
+bool flights_cover(struct flights *flights, const struct uf_space *space,
+                   uintptr_t addr);
 
 /* Forked child: none, whatever there was. */
 void flights_fork_child(struct flights *flights);

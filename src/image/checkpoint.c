@@ -214,7 +214,7 @@ static int put_part(struct saving *s, const struct vma *v, struct range part)
 static int look(struct checkpoint *c)
 {
     uint64_t began = fault_clock_ns();
-    int err = record_look(&c->record);
+    int err = record_look(&c->record, c->vmas, c->nvmas);
 
     c->pause_ns += fault_clock_ns() - began;
     return err;

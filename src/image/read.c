@@ -263,3 +263,13 @@ int image_verify(struct uf_image *image, uint64_t *ret_page)
         }
     return err;
 }
+
+void image_clear_unmapped(const struct uf_image *image, uint64_t page,
+                          uint64_t npages, void *buffer)
+{
+    size_t page_bytes = image->header.page_bytes;
+
+    for (uint64_t i = 0; i < npages; i++)
+        if (!image_find_mapping(&image->header, &image->index, page + i))
+            memset((char *)buffer + i * page_bytes, 0, page_bytes);
+}

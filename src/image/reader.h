@@ -115,4 +115,9 @@ void image_info(const struct uf_image *image, struct uf_image_info *info);
 size_t image_working_set(const struct uf_image *image, uint64_t *pages,
                          size_t max);
 
+/* Zeros in the pages of [page, page + npages) where nothing is mapped: a parent
+ * may have bytes there. */
+void image_clear_unmapped(const struct uf_image *image, uint64_t page,
+                          uint64_t npages, void *buffer);
+
 #endif

@@ -49,9 +49,11 @@ int record_begin(struct record *r, struct uf_space *space,
     return 0;
 }
 
-int record_look(struct record *r)
+int record_look(struct record *r, const struct vma *mappings, size_t n)
 {
-    return r->valid ? dirty_look(r->space, WATCH_IMAGE, &r->changed) : 0;
+    return r->valid
+               ? dirty_look(r->space, WATCH_IMAGE, mappings, n, &r->changed)
+               : 0;
 }
 
 void record_end(struct record *r, const uint8_t *id)

@@ -33,8 +33,8 @@ struct record {
 int record_begin(struct record *r, struct uf_space *space,
                  const struct uf_image *parent, bool start);
 
-/* Adds what was written meanwhile. */
-int record_look(struct record *r);
+/* Adds what was written meanwhile in mappings as they were. */
+int record_look(struct record *r, const struct vma *mappings, size_t n);
 
 /* `id`: of the new image, NULL if there is none. */
 void record_end(struct record *r, const uint8_t *id);

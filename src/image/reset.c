@@ -77,6 +77,14 @@ static void drop_part(struct uf_space *space, struct drop *d, struct range part)
     }
 }
 
+/* For the other watchers: for this one it is as in the image again. */
+static void note_dropped(struct uf_space *space, struct range part)
+{
+    map_note_changed(space, part);
+    if (space->changed[WATCH_RESET].words)
+        resident_clear(&space->changed[WATCH_RESET], part);
+}
+
 /* Of a mapping, what was written, or all. */
 static void drop_of(struct uf_space *space, struct drop *d, const struct vma *v,
                     const struct resident *written)
@@ -86,12 +94,12 @@ static void drop_of(struct uf_space *space, struct drop *d, const struct vma *v,
     if (!written)
         drop_part(space, d, left);
     while (written && !range_is_empty(run = resident_run(written, left))) {
-        map_note_changed(space, run);
+        note_dropped(space, run);
         drop_part(space, d, run);
         left.start = run.end;
     }
     if (!written)
-        map_note_changed(space, vma_range(v));
+        note_dropped(space, vma_range(v));
 }
 
 /* A stack of the image's was copied in when it was laid out: dropped, it would be
@@ -122,8 +130,6 @@ static int drop_locked(struct uf_space *space, const struct resident *written)
     for (v = vma_set_find(&space->vmas, 0); v;
          v = vma_set_next(&space->vmas, v)) {
         drop_of(space, &d, v, written);
-        if (space->changed[WATCH_RESET].words) /* that was us */
-            resident_clear(&space->changed[WATCH_RESET], vma_range(v));
         v->generation = ++space->generation; /* fills under way are stale */
     }
     return drop_end(&d);

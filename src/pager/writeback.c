@@ -53,6 +53,34 @@ bool cache_is_mine(const struct pager_cache *cache)
     return atomic_load(&cache->writer) == (uint32_t)thread_id();
 }
 
+static void give_turn(struct pager_cache *cache)
+{
+    atomic_store(&cache->writer, 0);
+    syscall(SYS_futex, &cache->writer, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL,
+            0);
+}
+
+/* Between processes: forked children have the memfd, too, and each its own dirty
+ * bits. False: another one's turn, and `wait` is not set. */
+static bool lock_memfd(const struct pager_cache *cache, bool wait)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    int err;
+
+    do
+        err =
+            fcntl(cache->fd, wait ? F_SETLKW : F_SETLK, &lock) < 0 ? errno : 0;
+    while (err == EINTR);
+    return wait || (err != EAGAIN && err != EACCES);
+}
+
+static void unlock_memfd(const struct pager_cache *cache)
+{
+    struct flock lock = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
+
+    fcntl(cache->fd, F_SETLK, &lock);
+}
+
 bool cache_begin(struct pager_cache *cache, bool wait)
 {
     uint32_t me = (uint32_t)thread_id(), other = 0;
@@ -65,14 +93,16 @@ bool cache_begin(struct pager_cache *cache, bool wait)
                 NULL, 0);
         other = 0;
     }
-    return true;
+    if (lock_memfd(cache, wait))
+        return true;
+    give_turn(cache);
+    return false;
 }
 
 void cache_end(struct pager_cache *cache)
 {
-    atomic_store(&cache->writer, 0);
-    syscall(SYS_futex, &cache->writer, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL,
-            0);
+    unlock_memfd(cache);
+    give_turn(cache);
 }
 
 /* ---- Failures ---------------------------------------------------------- */

@@ -9,9 +9,12 @@
 #include <stdint.h>
 /* cmocka.h wants the four above first. */
 #include <cmocka.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "lib/chain.h"
 #include "lib/image_dir.h"
@@ -163,6 +166,98 @@ static void a_pagers_pages_are_asked_for(void **state)
     chain_unlink();
 }
 
+/* ---- mappings that come and go meanwhile ---- */
+
+#define COMES   4096 /* page of the mapping that comes and goes */
+#define STAYS   16384
+#define NSTAYS  4096
+#define LENGTH  ((size_t)256 << 20)
+#define NCHECKS 120
+
+struct guest {
+    struct uf_space *space;
+    uintptr_t base;
+    atomic_bool over;
+};
+
+static volatile uint64_t *word_at(const struct guest *g, size_t page)
+{
+    return (volatile uint64_t *)(g->base + page * page_size());
+}
+
+/* Writes n before, in and after a mapping that is there for a moment. */
+static void *come_and_go(void *arg)
+{
+    struct guest *g = arg;
+    uintptr_t place = g->base + COMES * page_size();
+
+    for (uint64_t n = 1; !atomic_load(&g->over); n++) {
+        *word_at(g, STAYS) = n;
+        if (uf_mmap(g->space, place, 4 * page_size(), RW,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
+                    0) != (intptr_t)place)
+            abort();
+        *word_at(g, COMES) = n;
+        *word_at(g, STAYS + 1) = n;
+        usleep((useconds_t)(n * 37 % 600));
+        if (uf_munmap(g->space, place, 4 * page_size()) != 0)
+            abort();
+        usleep((useconds_t)(n * 53 %
+                            900)); /* gone for longer than a checkpoint looks */
+    }
+    return NULL;
+}
+
+static uint64_t word_of(struct uf_image *image, size_t page)
+{
+    static uint64_t words[65536 / sizeof(uint64_t)];
+
+    assert_true(page_size() <= sizeof(words));
+    assert_int_equal(uf_image_read(image, page, 1, words), 0);
+    return words[0];
+}
+
+/* Where both words are n, the one between is n, or not mapped: zeros. Never the
+ * one of the parent. */
+static void what_goes_right_after_is_of_its_moment(void **state)
+{
+    struct uf_space_opts opts = {.len_bytes = LENGTH};
+    struct guest g = {.space = live_space(&opts, 0)};
+    struct uf_checkpoint_result result;
+    struct uf_image *image = NULL;
+    pthread_t thread;
+
+    (void)state;
+    g.base = uf_space_base(g.space);
+    assert_true(uf_mmap(g.space, g.base + STAYS * page_size(),
+                        NSTAYS * page_size(), RW,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) > 0);
+    for (size_t i = 0; i < NSTAYS; i++)
+        *word_at(&g, STAYS + i) = 1;
+    assert_int_equal(pthread_create(&thread, NULL, come_and_go, &g), 0);
+    for (unsigned n = 0; n < NCHECKS; n++) {
+        uint64_t before, between, after; /* the moment */
+
+        if (n % CHAIN_MAX == 0) {
+            uf_image_close(image);
+            image = NULL;
+        }
+        image = chain_checkpoint(g.space, chain_name(n % CHAIN_MAX), image,
+                                 &result);
+        before = word_of(image, STAYS);
+        between = word_of(image, COMES);
+        after = word_of(image, STAYS + 1);
+        assert_in_range(before - after, 0, 1);
+        assert_true(between == 0 || between == before);
+    }
+    atomic_store(&g.over, true);
+    pthread_join(thread, NULL);
+    uf_image_close(image);
+    live_assert_law(g.space);
+    assert_int_equal(uf_space_destroy(g.space), 0);
+    chain_unlink();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -170,6 +265,7 @@ int main(void)
         cmocka_unit_test(saving_uses_what_is_known),
         cmocka_unit_test(from_an_image_only_what_changed),
         cmocka_unit_test(a_pagers_pages_are_asked_for),
+        cmocka_unit_test(what_goes_right_after_is_of_its_moment),
     };
     int skipped = live_begin();
 

@@ -21,6 +21,7 @@
 #include "lib/ways.h"
 #include "ufault/dirty.h"
 #include "ufault/mman.h"
+#include "ufault/store.h"
 
 #define RW     (PROT_READ | PROT_WRITE)
 #define ANON   (MAP_PRIVATE | MAP_ANONYMOUS)
@@ -417,6 +418,41 @@ static void a_child_does_not_track(void **state)
     ways_end(space);
 }
 
+/* Its copies are not in the child, where other memory takes their place. */
+static void a_child_of_one_that_compares(void **state)
+{
+    struct uf_space_opts opts = {.fork = UF_FORK_ENGINE};
+    size_t len = 256 * page_size();
+    struct uf_space *space;
+    struct uf_pager *pager;
+    struct uf_store *store;
+    int status = 0;
+    intptr_t at;
+    pid_t child;
+
+    (void)state;
+    if (!ways_are_here[WAY_COMPARE] || LIVE_SANITIZED)
+        skip();
+    space = ways_space(WAY_COMPARE, &opts, 16);
+    assert_int_equal(uf_store_memory(NULL, len, 0, &store), 0);
+    assert_int_equal(uf_pager_store(store, 0, &pager), 0);
+    at = uf_mmap_pager(space, 0, len, PROT_READ, MAP_PRIVATE, pager, 0);
+    assert_true(at > 0);
+    assert_int_equal(live_read((uintptr_t)at, NULL, NULL), 0);
+    assert_int_equal(uf_dirty_start(space), 0);
+    child = fork();
+    if (child == 0) {
+        for (size_t i = 0; i < len; i += page_size())
+            (void)*(volatile char *)((uintptr_t)at + i);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    uf_pager_unref(pager);
+    uf_store_unref(store);
+    ways_end(space);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -427,6 +463,7 @@ int main(void)
         cmocka_unit_test(pagers_and_files),
         cmocka_unit_test(parts_and_huge_pages),
         cmocka_unit_test(a_child_does_not_track),
+        cmocka_unit_test(a_child_of_one_that_compares),
     };
     int skipped = live_begin();
 

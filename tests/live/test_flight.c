@@ -16,6 +16,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -257,6 +258,63 @@ static void the_end_is_inside_a_window(void **state)
     }
 }
 
+/* ---------------------------------------------------------------- hooks -- */
+
+struct meeting {
+    pthread_t thread;
+    uintptr_t last; /* the end of the window */
+    sem_t go, done;
+    atomic_bool armed;
+};
+
+static void *touch_the_last(void *arg)
+{
+    struct meeting *m = arg;
+
+    sem_wait(&m->go);
+    live_read(m->last, NULL, NULL);
+    sem_post(&m->done);
+    return NULL;
+}
+
+/* Waits for a thread that waits for the same window. */
+static void wait_for_the_other(void *data, const struct uf_fault_event *event)
+{
+    struct meeting *m = data;
+
+    (void)event;
+    if (!atomic_exchange(&m->armed, false))
+        return;
+    sem_post(&m->go);
+    sem_wait(&m->done);
+}
+
+static void a_hook_may_wait_for_another_thread(void **state)
+{
+    struct meeting m = {.armed = true};
+    struct uf_space_opts opts = {.len_bytes = (size_t)32 << 20,
+                                 .window_pages = 512,
+                                 .on_fault = wait_for_the_other,
+                                 .hook_data = &m};
+    struct uf_space *space;
+    struct file f;
+    uintptr_t base;
+
+    (void)state;
+    sem_init(&m.go, 0, 0);
+    sem_init(&m.done, 0, 0);
+    file_make(&f, NPAGES * page_size());
+    space = live_space(&opts, 0);
+    base = map(space, &f);
+    m.last = base + 500 * page_size();
+    assert_int_equal(pthread_create(&m.thread, NULL, touch_the_last, &m), 0);
+    assert_int_equal(live_read(base, NULL, NULL), 0);
+    pthread_join(m.thread, NULL);
+    live_assert_law(space);
+    assert_int_equal(uf_space_destroy(space), 0);
+    file_end(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -264,6 +322,7 @@ int main(void)
         cmocka_unit_test(what_is_dropped_comes_again),
         cmocka_unit_test(a_new_mapping_stays_as_it_is),
         cmocka_unit_test(the_end_is_inside_a_window),
+        cmocka_unit_test(a_hook_may_wait_for_another_thread),
     };
     int skipped = live_begin();
 
