@@ -26,7 +26,8 @@ static bool opts_are_sound(const struct uf_image_opts *opts)
            (opts->level == 0 || opts->codec == UF_IMAGE_ZSTD) &&
            (chunk == 0 || (chunk >= page_size() && (chunk & (chunk - 1)) == 0 &&
                            chunk <= IMAGE_CHUNK_BYTES_MAX)) &&
-           opts->flags == 0 && (opts->nworking == 0 || opts->working);
+           (opts->flags & ~UF_IMAGE_FIXED) == 0 &&
+           (opts->nworking == 0 || opts->working);
 }
 
 static int documented_for_save(int err)

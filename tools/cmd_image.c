@@ -122,7 +122,8 @@ static int info(const char *path, struct uf_image *image)
         print_id("parent", i.parent);
         printf("stands on    %u\n", i.nparents);
     }
-    printf("base         %zx\n", (size_t)i.base);
+    printf("base         %zx%s\n", (size_t)i.base,
+           i.flags & UF_IMAGE_FIXED ? " fixed" : "");
     printf("length       %zu\n", i.len_bytes);
     printf("break        %zu\n", i.brk);
     printf("pages        %llu mapped, %llu stored here\n",

@@ -55,6 +55,10 @@ enum uf_image_codec {
     UF_IMAGE_CODECS /* how many there are */
 };
 
+/* What the space holds points into it: a space made from the image is where the
+ * saved one was, or not at all. */
+#define UF_IMAGE_FIXED 0x1u
+
 struct uf_image_opts {
     size_t size;
     uint32_t codec; /* enum uf_image_codec */
@@ -63,7 +67,7 @@ struct uf_image_opts {
     /* What is compressed, checked and read as one: a power of two, one page to
      * 1 MiB; 0 means 64 KiB. */
     uint32_t chunk_bytes;
-    uint32_t flags; /* 0 */
+    uint32_t flags; /* UF_IMAGE_* */
     /* Save only what differs from this image, which lies in the directory of
      * the new one and is needed as long as that is; NULL: save all. */
     struct uf_image *parent;
@@ -149,6 +153,7 @@ struct uf_image_info {
     uint64_t file_bytes;   /* all of it */
     uint64_t nworking;     /* pages of the working set; 0: none was saved */
     uint64_t nahead;       /* of these, stored here: no zeros, no parents' */
+    uint64_t flags;        /* UF_IMAGE_*, as it was saved */
 };
 
 /*
@@ -244,7 +249,7 @@ int uf_image_set_working_set(struct uf_image *image, const char *path,
  * uf_space_from_image: a new space that is as the saved one was, and can be that
  * again (uf_space_reset). `opts` is
  * uf_space_create's, or NULL: all defaults; len_bytes 0 means as long as it
- * was, address 0 the kernel's choice (for the same one: uf_image_info). What
+ * was, address 0 the kernel's choice, or, of a UF_IMAGE_FIXED one, where it was. What
  * the heap grows into is opts->heap_pager's, or zeros. The image may be closed
  * then. If it has a working set, that begins to come in ahead
  * (uf_working_set_ahead) unless opts->flags has UF_SPACE_NO_AHEAD; it is no
@@ -252,7 +257,8 @@ int uf_image_set_working_set(struct uf_image *image, const char *path,
  *
  * Returns 0 or
  *   -EINVAL   image or ret_space is NULL; opts->len_bytes is too small for its
- *             mappings; UF_FORK_ZERO; opts are wrong otherwise
+ *             mappings; opts->address is not where a UF_IMAGE_FIXED one was;
+ *             UF_FORK_ZERO; opts are wrong otherwise
  *   -EEXIST   something is mapped in the range asked for
  *   -ENOMEM   no address space; a limit of opts; no memory
  *   -EBADMSG  the image is damaged (where a stack is saved)

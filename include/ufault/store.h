@@ -247,7 +247,10 @@ uint64_t uf_store_lost(const struct uf_store *store);
  * written. When it has shrunk, the next of these calls drops the pages beyond its
  * end, as truncate(2) does at once to a mapping of the kernel's: they are
  * SIGBUS, and what was written there is gone. One that others truncate at the
- * very moment may end where what was on its way ended.
+ * very moment may end where what was on its way ended. When others have made it
+ * longer, what they appended in the page of the old end is taken over then. What
+ * they write elsewhere into pages that are mapped is not seen, and is written over
+ * when such a page is written back.
  *
  * A page that is only read is not written back. Before Linux 6.7 the kernel does
  * not tell: then all pages count as written that are there in mappings with

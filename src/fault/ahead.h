@@ -14,7 +14,8 @@
  * Each page is taken, by rank, by who brings it in, and goes through the same steps
  * as a fault (fault.piece), so that whatever is mapped there by then supplies
  * it. Who installs a page is who counts it: the kernel lets one be first. A fault
- * waits for none of this: its page is served for it, whoever has taken it.
+ * does not wait for who has taken its page, but is served. Behind its own page a
+ * fault on the set waits for those that follow, its window (ahead_follow).
  *
  * As long as pages are to come, a window does not reach over them (ahead_clip):
  * they lie elsewhere in the file than their neighbours, and would be read twice.

@@ -78,6 +78,7 @@ static struct image_params params_of(const struct rewriting *r)
         .base = h->base,
         .len_bytes = h->len_bytes,
         .brk = h->brk,
+        .fixed = (h->flags & IMAGE_FIXED) != 0,
         .parent = incremental ? h->parent : NULL,
         .parent_name = incremental ? h->parent_name : NULL,
         .working = r->working,

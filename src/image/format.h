@@ -36,7 +36,9 @@
 
 /* image_header.flags: the pages that no extent names are the parent's. */
 #define IMAGE_INCREMENTAL 0x1u
-#define IMAGE_FLAGS       0x1u
+/* It comes back at its own address only. */
+#define IMAGE_FIXED 0x2u
+#define IMAGE_FLAGS 0x3u
 
 #define IMAGE_CHUNK_BYTES     (64u << 10)
 #define IMAGE_CHUNK_BYTES_MAX (1u << 20)

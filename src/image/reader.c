@@ -236,6 +236,7 @@ void image_info(const struct uf_image *image, struct uf_image_info *info)
         .file_bytes = h->file_bytes,
         .nworking = h->nworking,
         .nahead = h->nahead,
+        .flags = h->flags & IMAGE_FIXED ? UF_IMAGE_FIXED : 0,
     };
     memcpy(info->id, h->id, sizeof(info->id));
     memcpy(info->parent, h->parent, sizeof(info->parent));

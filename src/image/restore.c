@@ -202,6 +202,11 @@ int image_restore(struct uf_image *image, const struct uf_space_opts *opts,
         all = *opts;
     if (all.len_bytes == 0)
         all.len_bytes = image->header.len_bytes;
+    if ((image->header.flags & IMAGE_FIXED) && all.address == 0)
+        all.address = image->header.base;
+    if ((image->header.flags & IMAGE_FIXED) &&
+        all.address != image->header.base)
+        return -EINVAL;
     if (all.fork == UF_FORK_ZERO || all.len_bytes < needed_bytes(image))
         return -EINVAL;
     if (!(all.flags & UF_SPACE_NO_AHEAD))

@@ -218,6 +218,7 @@ static struct image_params params_of(const struct saving *s)
             opts->chunk_bytes ? opts->chunk_bytes : IMAGE_CHUNK_BYTES,
         .base = s->space->region.range.start,
         .len_bytes = range_len(s->space->region.range),
+        .fixed = (opts->flags & UF_IMAGE_FIXED) != 0,
         .parent = opts->parent ? opts->parent->header.id : NULL,
         .parent_name = opts->parent ? opts->parent->name : NULL,
         .working = opts->working,

@@ -29,8 +29,10 @@ int image_writer_begin(struct image_writer *w, int fd,
         .brk = params->brk,
     };
     memcpy(h->magic, IMAGE_MAGIC, sizeof(h->magic));
+    if (params->fixed)
+        h->flags |= IMAGE_FIXED;
     if (params->parent) {
-        h->flags = IMAGE_INCREMENTAL;
+        h->flags |= IMAGE_INCREMENTAL;
         memcpy(h->parent, params->parent, sizeof(h->parent));
         snprintf(h->parent_name, sizeof(h->parent_name), "%s",
                  params->parent_name);

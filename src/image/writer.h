@@ -27,6 +27,7 @@ struct image_params {
     uint64_t base;
     uint64_t len_bytes;
     uint64_t brk;            /* from the base */
+    bool fixed;              /* IMAGE_FIXED */
     const uint8_t *parent;   /* its id, 16 bytes; NULL: none */
     const char *parent_name; /* in the same directory */
     /* The working set, in its order; kept until image_writer_end. */

@@ -100,8 +100,8 @@ int space_msync(struct uf_space *space, uintptr_t addr, size_t len_bytes,
         return -EINVAL;
     if (range.end < range.start)
         return -ENOMEM;
-    /* The lock is shared while the file is written: faults go on, changes of
-     * the map wait. */
+    /* The lock is shared while the kernel writes a file of its own: faults go
+     * on, changes of the map wait. A pager's is written without it. */
     rwlock_take_read(&space->map_lock);
     while (!err && addr < range.end) {
         v = vma_set_find(&space->vmas, addr);

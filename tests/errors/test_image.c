@@ -56,7 +56,7 @@ static void saving_as_cannot_be(void **state)
     assert_int_equal(SAVE(.chunk_bytes = 512), -EINVAL);
     assert_int_equal(SAVE(.chunk_bytes = 3 * (uint32_t)page_size()), -EINVAL);
     assert_int_equal(SAVE(.chunk_bytes = 2u << 20), -EINVAL);
-    assert_int_equal(SAVE(.flags = 1), -EINVAL);
+    assert_int_equal(SAVE(.flags = 2), -EINVAL);
     assert_int_equal(SAVE(.nworking = 1), -EINVAL);
     assert_int_equal(SAVE(.working = unmapped, .nworking = 2), -EINVAL);
     assert_int_equal(access(image_path, F_OK), -1);
@@ -252,12 +252,44 @@ static void a_stack_that_is_damaged(void **state)
     assert_int_equal(uf_space_destroy(space), 0);
 }
 
+/* What points into itself is where it was, or nowhere; whatever it was written
+ * anew as. */
+static void a_fixed_one_is_where_it_was(void **state)
+{
+    struct uf_image_opts how = {.size = sizeof(how), .flags = UF_IMAGE_FIXED};
+    struct uf_space_opts opts = {.size = sizeof(opts)};
+    struct uf_space *space = image_dir_space();
+    struct uf_image_info info = {.size = sizeof(info)};
+    uintptr_t base = uf_space_base(space);
+    struct uf_image *image;
+
+    (void)state;
+    assert_int_equal(uf_image_save(space, image_path, &how), 0);
+    assert_int_equal(uf_image_open(image_path, &image), 0);
+    assert_int_equal(uf_image_flatten(image, image_path), 0);
+    uf_image_close(image);
+    assert_int_equal(uf_image_open(image_path, &image), 0);
+    assert_int_equal(uf_image_info(image, &info), 0);
+    assert_int_equal(info.flags, UF_IMAGE_FIXED);
+    assert_int_equal(uf_space_destroy(space), 0);
+    opts.address = base + ((uintptr_t)1 << 30);
+    assert_int_equal(uf_space_from_image(image, &opts, &space), -EINVAL);
+    assert_int_equal(uf_space_from_image(image, NULL, &space), 0);
+    assert_int_equal(uf_space_base(space), base);
+    assert_int_equal(uf_space_destroy(space), 0);
+    opts.address = base;
+    assert_int_equal(uf_space_from_image(image, &opts, &space), 0);
+    assert_int_equal(uf_space_destroy(space), 0);
+    uf_image_close(image);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup(f, image_dir_clear)
     const struct CMUnitTest tests[] = {
         TEST(saving_as_cannot_be),
         TEST(what_an_image_cannot_hold),
+        TEST(a_fixed_one_is_where_it_was),
         TEST(a_page_that_cannot_be_had),
         TEST(from_a_pager),
         TEST(without_memory),

@@ -13,6 +13,7 @@
 /* cmocka.h wants the four above first. */
 #include <cmocka.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -48,6 +49,7 @@ struct pair {
 
 static int make_file(size_t len_bytes)
 {
+    static unsigned made;
     char path[] = "/tmp/ufault-file-pager-XXXXXX";
     unsigned char *bytes = malloc(len_bytes + 1);
     int fd = mkstemp(path);
@@ -58,6 +60,9 @@ static int make_file(size_t len_bytes)
         bytes[i] = live_pattern(i * 13 + i / page_size());
     assert_int_equal(write(fd, bytes, len_bytes), len_bytes);
     free(bytes);
+    /* Every other one comes from the disk, where there is one. */
+    if (made++ % 2 && fdatasync(fd) == 0)
+        posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
     return fd;
 }
 

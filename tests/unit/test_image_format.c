@@ -299,7 +299,7 @@ static void what_is_not_ours(void **state)
     assert_int_equal(OPEN_WITH(version, 0), -EOPNOTSUPP);
     assert_int_equal(OPEN_WITH(byte_order, 0x04030201), -EOPNOTSUPP);
     assert_int_equal(OPEN_WITH(page_bytes, 2 * page_bytes()), -EOPNOTSUPP);
-    assert_int_equal(OPEN_WITH(flags, 2), -EOPNOTSUPP);
+    assert_int_equal(OPEN_WITH(flags, 4), -EOPNOTSUPP);
     assert_int_equal(OPEN_WITH(codec, UF_IMAGE_CODECS), -EOPNOTSUPP);
     assert_int_equal(OPEN_WITH(magic[0], 'x'), -EBADMSG);
     assert_int_equal(OPEN_WITH(chunk_bytes, 3 * page_bytes()), -EBADMSG);
