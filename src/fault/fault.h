@@ -83,7 +83,7 @@ struct fault_server {
     /* Where windows may arrive in parts; NULL: they do not. After fault_resolve
      * and what follows it, flight_land is next. */
     struct flights *flights;
-    struct flight *flight;
+    struct flight *_Atomic flight; /* appears while it serves */
 };
 
 struct fault_result {

@@ -24,16 +24,19 @@ _Static_assert(PARTS_MAX <= 64, "a bit a piece");
 
 int flight_init(struct fault_server *server)
 {
-    server->flight = slab_pages(align_up(sizeof(struct flight), page_size()));
-    return server->flight ? 0 : -ENOMEM;
+    struct flight *flight =
+        slab_pages(align_up(sizeof(struct flight), page_size()));
+
+    atomic_store(&server->flight, flight);
+    return flight ? 0 : -ENOMEM;
 }
 
 void flight_destroy(struct fault_server *server)
 {
-    if (server->flight)
-        slab_pages_free(server->flight,
-                        align_up(sizeof(struct flight), page_size()));
-    server->flight = NULL;
+    struct flight *flight = atomic_exchange(&server->flight, NULL);
+
+    if (flight)
+        slab_pages_free(flight, align_up(sizeof(struct flight), page_size()));
 }
 
 /* ---------------------------------------------------------- who flies -- */
@@ -155,12 +158,14 @@ static void end(struct flights *flights, struct flight *flight)
 
 bool flight_is_under_way(const struct fault_server *server)
 {
-    return server->flight && server->flight->under_way;
+    const struct flight *flight = atomic_load(&server->flight);
+
+    return flight && flight->under_way;
 }
 
 void flight_land(struct fault_server *server)
 {
-    struct flight *flight = server->flight;
+    struct flight *flight = atomic_load(&server->flight);
     struct fill_part part;
 
     if (!flight_is_under_way(server))
@@ -175,7 +180,7 @@ void flight_land(struct fault_server *server)
 static bool set_off(struct uf_space *space, struct fault_server *server,
                     const struct fault *fault, const struct found *found)
 {
-    struct flight *flight = server->flight;
+    struct flight *flight = atomic_load(&server->flight);
     struct range window = found->window;
     struct uf_fill want = {
         .size = sizeof(want),
@@ -201,7 +206,7 @@ static bool set_off(struct uf_space *space, struct fault_server *server,
 /* Has parts land until the one with the page is here. */
 static void await_touched(struct fault_server *server, uintptr_t page)
 {
-    struct flight *flight = server->flight;
+    struct flight *flight = atomic_load(&server->flight);
     struct fill_part part;
 
     while (flight->touched.len == 0 && parts_next(&flight->parts, &part)) {
@@ -217,7 +222,7 @@ bool flight_begin(struct uf_space *space, struct fault_server *server,
                   struct range *ret_part)
 {
     uintptr_t page = align_down(fault->addr, page_size());
-    struct flight *flight = server->flight;
+    struct flight *flight = atomic_load(&server->flight);
 
     if (!flight || server->at_once || fault->piece || found->is_shared ||
         fault_calls_hooks(space) || !found->pager->begin_parts ||
