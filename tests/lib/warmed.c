@@ -167,7 +167,8 @@ static bool do_some(struct uf_space *space, uint64_t *seed, uint64_t *budget)
 void warmed_try_resets(struct uf_space *space, const char *bytes)
 {
     uint64_t seed = from_environment("UF_SEED", 1);
-    uint64_t budget = from_environment("UF_BUDGET", 20000);
+    uint64_t budget =
+        from_environment("UF_BUDGET", LIVE_SANITIZED ? 4000 : 20000);
     struct warmed_maps before = warmed_maps(space), after;
 
     warmed_expect(space, bytes);

@@ -83,7 +83,7 @@ static void what_was_written_is_reported(void **state)
     uint64_t seed = 1;
 
     (void)state;
-    for (int i = 0; i < 2 * ALL_WAYS * 3; i++) {
+    for (int i = 0; i < (LIVE_SANITIZED ? 1 : 2) * ALL_WAYS * 3; i++) {
         const uint32_t windows[] = {1, 0, 64};
         struct uf_space_opts opts = {.window_pages = windows[i / ALL_WAYS % 3]};
         enum way way = (enum way)(i % ALL_WAYS);
@@ -199,7 +199,7 @@ static void no_write_is_lost(void **state)
             pthread_create(&writers[i].thread, NULL, write_until_told,
                            &writers[i]);
         }
-        for (int i = 0; i < 200; i++)
+        for (int i = 0; i < (LIVE_SANITIZED ? 40 : 200); i++)
             catch_up(space, copy);
         atomic_store(&stop, true);
         for (size_t i = 0; i < 3; i++) {
