@@ -3,8 +3,8 @@
  * A file on a disk, read past the page cache from front to back: first touches
  * of memory that the pager of a store fills, against what fio(1) gets from the
  * same file in blocks of the same size, as many in flight. It tells whether the
- * disk ever waits for us: fio's reads never stop, ours stop at the end of a
- * window until the next one is touched.
+ * disk ever waits for us: fio's reads never stop, ours are a window at a time,
+ * and one ahead.
  */
 #include <fcntl.h>
 #include <stdio.h>

@@ -17,7 +17,7 @@ struct flight {
     uint64_t landed;    /* a bit a piece; guarded by the lock of flights */
     uint64_t begun_ns;
     struct fill_part touched; /* the part with the page; len 0: not yet here */
-    struct fill_parts parts;
+    struct fill_parts *parts;
 };
 
 _Static_assert(PARTS_MAX <= 64, "a bit a piece");
@@ -71,7 +71,7 @@ static void withdraw(struct flights *flights, struct flight *flight)
 
 static bool covers(const struct flight *flight, uintptr_t addr)
 {
-    size_t piece = flight->parts.pieces[0].len_bytes;
+    size_t piece = flight->parts->pieces[0].len_bytes;
 
     return range_contains(flight->found.window, addr) &&
            !(flight->landed >> ((addr - flight->found.window.start) / piece) &
@@ -105,7 +105,7 @@ void flights_fork_child(struct flights *flights)
 
 const void *flight_bytes(const struct flight *flight, struct range part)
 {
-    return (const char *)flight->parts.want.buffer +
+    return (const char *)flight->parts->want.buffer +
            (part.start - flight->found.window.start);
 }
 
@@ -149,7 +149,7 @@ static void land(struct flights *flights, struct flight *flight,
 static void end(struct flights *flights, struct flight *flight)
 {
     withdraw(flights, flight);
-    parts_end(&flight->parts);
+    parts_end(flight->parts);
     COUNT_ADD(flight->space->counters, pager_ns,
               fault_clock_ns() - flight->begun_ns);
     pager_unref(flight->found.pager);
@@ -172,7 +172,9 @@ void flight_land(struct fault_server *server)
         return;
     if (flight->touched.len > 0)
         note_landed(server->flights, flight, &flight->touched);
-    while (parts_next(&flight->parts, &part))
+    if (flight->found.pager->go_on)
+        flight->found.pager->go_on(flight->found.pager->context, flight->parts);
+    while (parts_next(flight->parts, &part))
         land(server->flights, flight, &part);
     end(server->flights, flight);
 }
@@ -194,8 +196,9 @@ static bool set_off(struct uf_space *space, struct fault_server *server,
 
     *flight = (struct flight){
         .space = space, .found = *found, .begun_ns = fault_clock_ns()};
-    if (!found->pager->begin_parts(found->pager->context, &want,
-                                   fault->addr - window.start, &flight->parts))
+    flight->parts = found->pager->begin_parts(found->pager->context, &want,
+                                              fault->addr - window.start);
+    if (!flight->parts)
         return false;
     pager_ref(found->pager);
     flight->under_way = true;
@@ -209,7 +212,7 @@ static void await_touched(struct fault_server *server, uintptr_t page)
     struct flight *flight = atomic_load(&server->flight);
     struct fill_part part;
 
-    while (flight->touched.len == 0 && parts_next(&flight->parts, &part)) {
+    while (flight->touched.len == 0 && parts_next(flight->parts, &part)) {
         if (range_contains(range_of(flight, &part, part.len), page))
             flight->touched = part;
         else

@@ -47,13 +47,13 @@ static size_t read_in_one(struct uf_store *store, const struct uf_fill *want,
 static size_t read_window(struct uf_store *store, const struct uf_fill *want,
                           uint64_t offset, int *ret_err)
 {
-    struct fill_parts parts = {.channel = NULL};
+    struct fill_parts *parts = parts_begin(store, offset, want, 0, false);
     size_t good;
 
-    if (!parts_begin(&parts, store, offset, want, 0, false))
+    if (!parts)
         return read_in_one(store, want, offset, ret_err);
-    good = parts_all(&parts, ret_err);
-    parts_end(&parts);
+    good = parts_all(parts, ret_err);
+    parts_end(parts);
     return good;
 }
 
@@ -109,14 +109,31 @@ static const void *view(void *context, const struct uf_fill *want)
                : NULL;
 }
 
-static bool begin_parts(void *context, const struct uf_fill *want,
-                        size_t wanted, struct fill_parts *parts)
+static void go_on(void *context, struct fill_parts *parts)
 {
-    const struct file_pager *file = context;
+    struct file_pager *file = context;
+
+    if (!parts->went_on)
+        read_ahead_go_on(&file->ahead, file->store, parts_offset(parts),
+                         parts->want.len_bytes);
+    parts->went_on = true;
+}
+
+static struct fill_parts *begin_parts(void *context, const struct uf_fill *want,
+                                      size_t wanted)
+{
+    struct file_pager *file = context;
+    struct fill_parts *parts;
     uint64_t offset;
 
-    return locate(file, want, &offset) &&
-           parts_begin(parts, file->store, offset, want, wanted, true);
+    if (!locate(file, want, &offset))
+        return NULL;
+    parts = read_ahead_take(&file->ahead, offset, want);
+    if (!parts)
+        return parts_begin(file->store, offset, want, wanted, true);
+    /* Who waits for the disk waits no longer for it; the disk does not wait. */
+    go_on(file, parts);
+    return parts;
 }
 
 static ssize_t fill_at_once(void *context, const struct uf_fill *want)
@@ -140,6 +157,7 @@ static void release(void *context)
     struct file_pager *file = context;
 
     cache_destroy(atomic_load(&file->cache));
+    read_ahead_destroy(&file->ahead);
     store_unref(file->store);
     slab_free(&file_pagers, file);
 }
@@ -161,6 +179,7 @@ int pager_file_create(struct uf_store *store, uint64_t offset,
         file->store = store_ref(store);
         file->offset = offset;
         atomic_init(&file->age_ms, CACHE_AGE_MS);
+        file->ahead.age_ms = READ_AHEAD_MS;
         atomic_init(&file->tail, FILE_NO_TAIL);
         err = pager_create(&ops, file, ret_pager);
         if (err)
@@ -170,6 +189,8 @@ int pager_file_create(struct uf_store *store, uint64_t offset,
         if (!err) {
             (*ret_pager)->begin_parts = begin_parts;
             (*ret_pager)->view = view;
+            if (store_has_no_read_ahead(store))
+                (*ret_pager)->go_on = go_on;
             store_view_open(store);
         }
     }

@@ -6,6 +6,8 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include "pager/read_ahead.h"
+
 struct pager_cache;
 struct uf_pager;
 struct uf_store;
@@ -20,6 +22,7 @@ struct file_pager {
     /* Where the store ended inside a page when that was filled, as an offset of
      * the pager: what follows in the page is zeros, and not the store's. */
     _Atomic uint64_t tail;
+    struct read_ahead ahead;
 };
 
 /* See uf_pager_store. Takes a reference to the store. */

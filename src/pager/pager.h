@@ -38,9 +38,12 @@ struct uf_pager {
      * NULL: they are not. NULL: there are none such. */
     const void *(*view)(void *context, const struct uf_fill *want);
     /* Of a pager of ours whose windows arrive in parts (parts.h): sets one off.
-     * False: not so this time. NULL: never so. */
-    bool (*begin_parts)(void *context, const struct uf_fill *want,
-                        size_t wanted, struct fill_parts *parts);
+     * NULL: not so this time, or never so. */
+    struct fill_parts *(*begin_parts)(void *context, const struct uf_fill *want,
+                                      size_t wanted);
+    /* Such a window is being used: what may be wanted next can be set off. NULL:
+     * nothing can. */
+    void (*go_on)(void *context, struct fill_parts *parts);
     atomic_ulong refs;
     char name[PAGER_NAME_MAX];
 };

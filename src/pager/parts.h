@@ -15,7 +15,8 @@
 #include "store/store.h"
 #include "ufault/pager.h"
 
-#define PARTS_MAX 16
+#define PARTS_MAX       16
+#define PARTS_MAX_BYTES ((size_t)2 << 20) /* of a window that lies anywhere */
 
 struct fill_parts {
     struct store_channel *channel;
@@ -23,6 +24,7 @@ struct fill_parts {
     struct store_io pieces[PARTS_MAX];
     unsigned count;
     unsigned reaped;
+    bool went_on; /* what follows was set off, too (read_ahead.h) */
 };
 
 /* Bytes of the window, whole pages; what follows in the same piece cannot be
@@ -36,14 +38,15 @@ struct fill_part {
 };
 
 /*
- * Sets off the reads of a window that begins at `offset` of the store. False:
- * it is too short to be worth it, or the store has no channel left. `anywhere`:
- * the bytes need not be in want->buffer; where they are, parts->want says.
- * Requires: parts are zero; `wanted` is a byte of the window.
+ * Sets off the reads of a window that begins at `offset` of the store. NULL:
+ * it is too short to be worth it, or the store has no channel left, or no
+ * memory. `anywhere`: the bytes need not be in want->buffer; where they are,
+ * the want of what is returned says. Requires: `wanted` is a byte of the window;
+ * want->buffer may be NULL if it is to be anywhere (and then it has to be).
  */
-bool parts_begin(struct fill_parts *parts, struct uf_store *store,
-                 uint64_t offset, const struct uf_fill *want, size_t wanted,
-                 bool anywhere);
+struct fill_parts *parts_begin(struct uf_store *store, uint64_t offset,
+                               const struct uf_fill *want, size_t wanted,
+                               bool anywhere);
 
 /* Waits for the next part. False: all have come. */
 bool parts_next(struct fill_parts *parts, struct fill_part *ret);
@@ -52,7 +55,18 @@ bool parts_next(struct fill_parts *parts, struct fill_part *ret);
  * are there; *ret_err: as in struct store_io, of the piece that ends them. */
 size_t parts_all(struct fill_parts *parts, int *ret_err);
 
-/* Waits for what is under way. Nothing if they were never begun. */
+/* Where in the store the window begins. */
+uint64_t parts_offset(const struct fill_parts *parts);
+
+/* What was begun for nobody is now the window of `want`, whose bytes it has;
+ * but they stay where they are. Requires: the same start, and no longer. */
+void parts_adopt(struct fill_parts *parts, const struct uf_fill *want);
+
+/* False in a forked child, for what its parent has begun: that may only be
+ * ended. */
+bool parts_are_ours(const struct fill_parts *parts);
+
+/* Waits for what is under way, and frees it. NULL is allowed. */
 void parts_end(struct fill_parts *parts);
 
 #endif

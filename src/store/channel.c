@@ -134,6 +134,20 @@ void *store_channel_buffer(struct store_channel *channel, size_t len_bytes)
 
 /* --------------------------------------------------------------- the idle -- */
 
+bool store_channel_is_ours(const struct store_channel *channel)
+{
+    return channel->pid == getpid();
+}
+
+/* What is closed is our share in it. */
+void store_channel_disown(struct store_channel *channel)
+{
+    struct uf_store *store = channel->store;
+
+    drop(channel);
+    atomic_fetch_sub(&store->nchannels, 1);
+}
+
 static struct store_channel *take_idle(struct uf_store *store)
 {
     for (size_t i = 0; i < STORE_CHANNELS; i++) {
@@ -141,10 +155,9 @@ static struct store_channel *take_idle(struct uf_store *store)
 
         if (!channel)
             continue;
-        if (channel->pid == getpid())
+        if (store_channel_is_ours(channel))
             return channel;
-        drop(channel); /* the parent's; what is closed is our share in it */
-        atomic_fetch_sub(&store->nchannels, 1);
+        store_channel_disown(channel);
     }
     return NULL;
 }
@@ -163,6 +176,15 @@ struct store_channel *store_channel_take(struct uf_store *store)
         return channel;
     atomic_fetch_sub(&store->nchannels, 1);
     return NULL;
+}
+
+bool store_spares_channels(const struct uf_store *store)
+{
+    unsigned taken = atomic_load(&store->nchannels);
+
+    for (size_t i = 0; i < STORE_CHANNELS; i++)
+        taken -= atomic_load(&store->idle[i]) != NULL;
+    return (int)taken < STORE_CHANNELS / 2;
 }
 
 void store_channel_give_back(struct store_channel *channel)

@@ -64,6 +64,14 @@ unsigned store_reap(struct store_channel *channel, struct store_io **ret,
 struct store_channel *store_channel_take(struct uf_store *store);
 void store_channel_give_back(struct store_channel *channel);
 
+/* Fewer than half of them are taken (about). */
+bool store_spares_channels(const struct uf_store *store);
+
+/* False in a forked child, for a channel that its parent had taken: all that may
+ * be done with it is to disown it, whatever is under way. */
+bool store_channel_is_ours(const struct store_channel *channel);
+void store_channel_disown(struct store_channel *channel);
+
 /* Of a new store of a file: asks for io_uring; sets its kind, or its error. */
 void channels_begin(struct uf_store *store);
 /* Closes the idle ones, which are all. */

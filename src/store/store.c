@@ -82,6 +82,12 @@ bool store_runs_in_signals(const struct uf_store *store)
     return store->kind != UF_STORE_KIND_CALLER;
 }
 
+bool store_has_no_read_ahead(const struct uf_store *store)
+{
+    return store->kind == UF_STORE_KIND_URING &&
+           store->file.fds[FILE_DIRECT] >= 0;
+}
+
 /* The caller's memory may itself be paged, by whoever it is. */
 bool store_reads_at_once(const struct uf_store *store)
 {

@@ -135,6 +135,9 @@ void store_view_close(struct uf_store *store);
 const void *store_view(struct uf_store *store, uint64_t offset,
                        size_t len_bytes);
 
+/* True if nobody reads ahead in it, and there is somebody who can. */
+bool store_has_no_read_ahead(const struct uf_store *store);
+
 /* True if requests may say at_once. */
 bool store_reads_at_once(const struct uf_store *store);
 

@@ -258,6 +258,40 @@ static void the_end_is_inside_a_window(void **state)
     }
 }
 
+/* What was read ahead in one space is another's, whose engine did not begin it:
+ * the threads that did have ended. */
+static void a_stream_goes_on_in_another_space(void **state)
+{
+    struct uf_engine_opts eopts = {.size = sizeof(eopts)};
+    struct file f;
+
+    (void)state;
+    file_make(&f, NPAGES * page_size());
+    for (size_t round = 0; round < 10; round++) {
+        for (size_t n = 0, window = 256; n < NPAGES; n += 2 * window) {
+            struct uf_space_opts opts = {.len_bytes = (size_t)32 << 20,
+                                         .window_pages = 256};
+            struct uf_space *space;
+            uintptr_t base;
+
+            assert_int_equal(uf_engine_create(&eopts, &opts.engine), 0);
+            space = live_space(&opts, 0);
+            base = map(space, &f);
+            for (size_t i = n; i < n + 2 * window; i++) {
+                unsigned char byte = 0;
+
+                assert_int_equal(live_read(base + i * page_size(), &byte, NULL),
+                                 0);
+                assert_int_equal(byte, byte_of(i));
+            }
+            live_assert_law(space);
+            assert_int_equal(uf_space_destroy(space), 0);
+            assert_int_equal(uf_engine_destroy(opts.engine), 0);
+        }
+    }
+    file_end(&f);
+}
+
 /* ---------------------------------------------------------------- hooks -- */
 
 struct meeting {
@@ -322,6 +356,7 @@ int main(void)
         cmocka_unit_test(what_is_dropped_comes_again),
         cmocka_unit_test(a_new_mapping_stays_as_it_is),
         cmocka_unit_test(the_end_is_inside_a_window),
+        cmocka_unit_test(a_stream_goes_on_in_another_space),
         cmocka_unit_test(a_hook_may_wait_for_another_thread),
     };
     int skipped = live_begin();
