@@ -160,6 +160,11 @@ bool stack_grow(struct uf_space *space, uintptr_t addr)
     bool grown;
 
     map_lock(space);
+    /* Since the touch was looked up: the region may be another's memory now. */
+    if (atomic_load(&space->dying)) {
+        rwlock_release(&space->map_lock);
+        return false;
+    }
     v = vma_set_find(&space->vmas, page);
     grown = v && v->start <= page; /* another thread was faster */
     if (!grown && v && (v->flags & VMA_GROWSDOWN) && may_grow(space, v, page))
@@ -167,7 +172,7 @@ bool stack_grow(struct uf_space *space, uintptr_t addr)
     if (!grown && v && (v->flags & VMA_GROWSDOWN) &&
         page >= reach_of(space, v).start)
         space->stack_refused = true;
-    if (!grown && !atomic_load(&space->dying))
+    if (!grown)
         protect_if_any(space, (struct range){page, page + page_size()},
                        PROT_NONE);
     map_unlock(space);

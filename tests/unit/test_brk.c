@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "mm/map.h"
 #include "mm/space.h"
 #include "pager/pager.h"
 
@@ -238,6 +239,42 @@ static void sbrk_as_glibcs(void **state)
     space_destroy(space);
 }
 
+/* A touch was looked up, and then the space began to go: it had a stack, whose
+ * place is another's by now. */
+static void what_goes_grows_no_more(void **state)
+{
+    struct uf_space *space = make_space(0);
+    struct vma stack = {.start = at(space, 20, 0),
+                        .end = at(space, 24, 0),
+                        .flags = VMA_READ | VMA_WRITE | VMA_GROWSDOWN,
+                        .pager = pager_zero(),
+                        .generation = ++space->generation};
+    uintptr_t below = at(space, 19, 0);
+    size_t count;
+
+    (void)state;
+    space->limit_stack = UINT64_MAX;
+    assert_int_equal(vma_set_reserve(&space->vmas, 1), 0);
+    vma_set_insert(&space->vmas, &stack);
+    limits_account_locked(space, 4, stack.flags);
+    count = space->pages.total;
+    assert_true(stack_grow(space, below));
+    assert_int_equal(space->pages.total, count + 1);
+    rwlock_take_write(&space->map_lock);
+    atomic_store(&space->dying, true);
+    region_release(&space->region);
+    rwlock_release(&space->map_lock);
+    below -= page_size();
+    assert_true(mmap((void *)below, page_size(), PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1,
+                     0) == (void *)below);
+    assert_false(stack_grow(space, below));
+    assert_int_equal(space->pages.total, count + 1);
+    *(volatile char *)below = 1;
+    assert_int_equal(munmap((void *)below, page_size()), 0);
+    space_destroy(space);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -246,6 +283,7 @@ int main(void)
         cmocka_unit_test(the_page_of_the_break_keeps_its_bytes),
         cmocka_unit_test(what_has_grown_is_told),
         cmocka_unit_test(sbrk_as_glibcs),
+        cmocka_unit_test(what_goes_grows_no_more),
     };
 
     return cmocka_run_group_tests_name("brk", tests, NULL, NULL);
