@@ -95,6 +95,13 @@ static uint32_t kind_of(uint32_t flags)
     return (flags & UFFD_PAGEFAULT_FLAG_WRITE) ? UF_FAULT_WRITE : 0;
 }
 
+/* Not written to by who only waits: its page takes no memory until a fault. */
+static void empty(struct batch *batch)
+{
+    if (batch->count)
+        batch->count = 0;
+}
+
 static void read_faults(struct channel *channel, struct batch *batch)
 {
     struct uffd_fault raw[ENGINE_BATCH];
@@ -202,7 +209,7 @@ static void take_turn(struct handler *handler)
 
     lock_take(&channel->reader);
     do {
-        batch->count = 0;
+        empty(batch);
         all_served = false;
         if (atomic_load(&engine->stopping) || atomic_load(&engine->broken))
             break;
@@ -228,8 +235,7 @@ void engine_read_and_serve(struct handler *handler)
             take_turn_near(handler);
         else
             take_turn(handler);
-        if (handler->batch->count)
-            handler->batch->count = 0;
+        empty(handler->batch);
     }
     if (atomic_load(&engine->broken) &&
         !atomic_exchange(&engine->broken_reported, true))

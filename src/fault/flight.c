@@ -22,10 +22,12 @@ struct flight {
 
 _Static_assert(PARTS_MAX <= 64, "a bit a piece");
 
+static struct slab_cache flight_cache =
+    SLAB_CACHE("flight", sizeof(struct flight));
+
 int flight_init(struct fault_server *server)
 {
-    struct flight *flight =
-        slab_pages(align_up(sizeof(struct flight), page_size()));
+    struct flight *flight = slab_alloc(&flight_cache);
 
     atomic_store(&server->flight, flight);
     return flight ? 0 : -ENOMEM;
@@ -33,10 +35,7 @@ int flight_init(struct fault_server *server)
 
 void flight_destroy(struct fault_server *server)
 {
-    struct flight *flight = atomic_exchange(&server->flight, NULL);
-
-    if (flight)
-        slab_pages_free(flight, align_up(sizeof(struct flight), page_size()));
+    slab_free(&flight_cache, atomic_exchange(&server->flight, NULL));
 }
 
 /* ---------------------------------------------------------- who flies -- */
