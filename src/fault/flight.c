@@ -22,12 +22,12 @@ struct flight {
 
 _Static_assert(PARTS_MAX <= 64, "a bit a piece");
 
-static struct slab_cache flight_cache =
-    SLAB_CACHE("flight", sizeof(struct flight));
-
+/* Pages of its own, like the server's buffer: they take no memory until used,
+ * and an engine that has them for some of its threads keeps them. */
 int flight_init(struct fault_server *server)
 {
-    struct flight *flight = slab_alloc(&flight_cache);
+    struct flight *flight =
+        slab_pages(align_up(sizeof(struct flight), page_size()));
 
     atomic_store(&server->flight, flight);
     return flight ? 0 : -ENOMEM;
@@ -35,7 +35,10 @@ int flight_init(struct fault_server *server)
 
 void flight_destroy(struct fault_server *server)
 {
-    slab_free(&flight_cache, atomic_exchange(&server->flight, NULL));
+    struct flight *flight = atomic_exchange(&server->flight, NULL);
+
+    if (flight)
+        slab_pages_free(flight, align_up(sizeof(struct flight), page_size()));
 }
 
 /* ---------------------------------------------------------- who flies -- */
