@@ -86,6 +86,8 @@ struct walker {
     size_t start, wrong;
 };
 
+static atomic_size_t walked; /* pages, by all of them */
+
 static void *walk(void *arg)
 {
     struct walker *w = arg;
@@ -96,6 +98,7 @@ static void *walk(void *arg)
             (const volatile unsigned char *)(w->base + n * page_size());
 
         w->wrong += page[i % page_size()] != byte_of(n);
+        atomic_fetch_add(&walked, 1);
     }
     return NULL;
 }
@@ -156,17 +159,22 @@ struct dropper {
     uintptr_t base;
 };
 
+/* Each time somebody has come further; else nobody ever might. */
 static void *drop(void *arg)
 {
     struct dropper *d = arg;
+    size_t seen = 0;
 
     for (size_t i = 1; !atomic_load(&over); i = i * 5 % NPAGES) {
         size_t n = i < NPAGES - 200 ? i : 1;
 
+        while (atomic_load(&walked) == seen && !atomic_load(&over))
+            sched_yield();
+        seen = atomic_load(&walked);
+
         if (uf_madvise(d->space, d->base + n * page_size(), 200 * page_size(),
                        MADV_DONTNEED) != 0)
             abort();
-        sched_yield();
     }
     return NULL;
 }
