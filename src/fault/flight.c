@@ -18,6 +18,10 @@ struct flight {
     uint64_t begun_ns;
     struct fill_part touched; /* the part with the page; len 0: not yet here */
     struct fill_parts *parts;
+    /* The window behind it, which is read for whoever may want it, and where it
+     * is wanted; or NULL. The range is guarded by the lock of flights. */
+    struct fill_parts *next;
+    struct range ahead;
 };
 
 _Static_assert(PARTS_MAX <= 64, "a bit a piece");
@@ -75,6 +79,8 @@ static bool covers(const struct flight *flight, uintptr_t addr)
 {
     size_t piece = flight->parts->pieces[0].len_bytes;
 
+    if (range_contains(flight->ahead, addr))
+        return true;
     return range_contains(flight->found.window, addr) &&
            !(flight->landed >> ((addr - flight->found.window.start) / piece) &
              1);
@@ -158,6 +164,45 @@ static void end(struct flights *flights, struct flight *flight)
     flight->under_way = false;
 }
 
+static void set_ahead(struct flights *flights, struct flight *flight,
+                      struct range ahead)
+{
+    lock_take(&flights->lock);
+    flight->ahead = ahead;
+    lock_release(&flights->lock);
+}
+
+static void read_on(struct flights *flights, struct flight *flight)
+{
+    const struct uf_pager *pager = flight->found.pager;
+    uintptr_t end = flight->found.window.end;
+    struct range ahead = {end, end};
+
+    if (pager->read_on)
+        flight->next = pager->read_on(pager->context, flight->parts);
+    if (!flight->next)
+        return;
+    ahead.end += flight->next->want.len_bytes;
+    set_ahead(flights, flight, range_clip(ahead, flight->found.vma));
+}
+
+/* What was read ahead waits, complete, for a touch. Nothing of the kernel's is
+ * left with this thread, which may sleep for others' sake next. */
+static void park(struct flights *flights, struct flight *flight)
+{
+    const struct uf_pager *pager = flight->found.pager;
+    struct range ahead = flight->ahead;
+
+    if (!flight->next)
+        return;
+    parts_settle(flight->next);
+    pager->park(pager->context, flight->next);
+    flight->next = NULL;
+    set_ahead(flights, flight, (struct range){0, 0});
+    if (!range_is_empty(ahead))
+        install_wake(flight->space->region.uffd, ahead);
+}
+
 bool flight_is_under_way(const struct fault_server *server)
 {
     const struct flight *flight = atomic_load(&server->flight);
@@ -174,10 +219,10 @@ void flight_land(struct fault_server *server)
         return;
     if (flight->touched.len > 0)
         note_landed(server->flights, flight, &flight->touched);
-    if (flight->found.pager->go_on)
-        flight->found.pager->go_on(flight->found.pager->context, flight->parts);
+    read_on(server->flights, flight);
     while (parts_next(flight->parts, &part))
         land(server->flights, flight, &part);
+    park(server->flights, flight);
     end(server->flights, flight);
 }
 

@@ -109,16 +109,6 @@ static const void *view(void *context, const struct uf_fill *want)
                : NULL;
 }
 
-static void go_on(void *context, struct fill_parts *parts)
-{
-    struct file_pager *file = context;
-
-    if (!parts->went_on)
-        read_ahead_go_on(&file->ahead, file->store, parts_offset(parts),
-                         parts->want.len_bytes);
-    parts->went_on = true;
-}
-
 static struct fill_parts *begin_parts(void *context, const struct uf_fill *want,
                                       size_t wanted)
 {
@@ -128,12 +118,23 @@ static struct fill_parts *begin_parts(void *context, const struct uf_fill *want,
 
     if (!locate(file, want, &offset))
         return NULL;
-    parts = read_ahead_take(&file->ahead, offset, want);
-    if (!parts)
-        return parts_begin(file->store, offset, want, wanted, true);
-    /* Who waits for the disk waits no longer for it; the disk does not wait. */
-    go_on(file, parts);
-    return parts;
+    parts = read_ahead_take(&file->ahead, file->store, offset, want);
+    return parts ? parts : parts_begin(file->store, offset, want, wanted, true);
+}
+
+static struct fill_parts *read_on(void *context, const struct fill_parts *now)
+{
+    struct file_pager *file = context;
+
+    return read_ahead_begin(&file->ahead, file->store, parts_offset(now),
+                            now->want.len_bytes);
+}
+
+static void park(void *context, struct fill_parts *next)
+{
+    struct file_pager *file = context;
+
+    read_ahead_park(&file->ahead, next);
 }
 
 static ssize_t fill_at_once(void *context, const struct uf_fill *want)
@@ -189,8 +190,10 @@ int pager_file_create(struct uf_store *store, uint64_t offset,
         if (!err) {
             (*ret_pager)->begin_parts = begin_parts;
             (*ret_pager)->view = view;
-            if (store_has_no_read_ahead(store))
-                (*ret_pager)->go_on = go_on;
+            if (store_has_no_read_ahead(store)) {
+                (*ret_pager)->read_on = read_on;
+                (*ret_pager)->park = park;
+            }
             store_view_open(store);
         }
     }

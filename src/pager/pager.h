@@ -41,9 +41,10 @@ struct uf_pager {
      * NULL: not so this time, or never so. */
     struct fill_parts *(*begin_parts)(void *context, const struct uf_fill *want,
                                       size_t wanted);
-    /* Such a window is being used: what may be wanted next can be set off. NULL:
-     * nothing can. */
-    void (*go_on)(void *context, struct fill_parts *parts);
+    /* Such a window is being used: sets off what may be wanted next. NULL:
+     * nothing. It is given back by park, settled, or by parts_end. */
+    struct fill_parts *(*read_on)(void *context, const struct fill_parts *now);
+    void (*park)(void *context, struct fill_parts *next);
     atomic_ulong refs;
     char name[PAGER_NAME_MAX];
 };

@@ -96,11 +96,22 @@ static struct store_io *reap(struct fill_parts *parts)
 {
     struct store_io *io;
 
-    if (parts->reaped == parts->count ||
-        store_reap(parts->channel, &io, 1, 1) == 0)
+    if (parts->reaped == parts->count)
+        return NULL;
+    if (parts->settled)
+        return &parts->pieces[parts->reaped++];
+    if (store_reap(parts->channel, &io, 1, 1) == 0)
         return NULL;
     parts->reaped++;
     return io;
+}
+
+void parts_settle(struct fill_parts *parts)
+{
+    while (reap(parts))
+        ;
+    parts->reaped = 0;
+    parts->settled = true;
 }
 
 bool parts_next(struct fill_parts *parts, struct fill_part *ret)

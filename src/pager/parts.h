@@ -24,7 +24,8 @@ struct fill_parts {
     struct store_io pieces[PARTS_MAX];
     unsigned count;
     unsigned reaped;
-    bool went_on; /* what follows was set off, too (read_ahead.h) */
+    bool settled; /* all have come; they are given out once more, in order */
+    struct store_stamp stamp; /* of the store, before what is read ahead was */
 };
 
 /* Bytes of the window, whole pages; what follows in the same piece cannot be
@@ -55,11 +56,16 @@ bool parts_next(struct fill_parts *parts, struct fill_part *ret);
  * are there; *ret_err: as in struct store_io, of the piece that ends them. */
 size_t parts_all(struct fill_parts *parts, int *ret_err);
 
+/* Waits until all have come, and nothing is the kernel's any more: from here on
+ * any thread may have them, and parts_next waits for nothing. Requires: parts_next
+ * was not called. */
+void parts_settle(struct fill_parts *parts);
+
 /* Where in the store the window begins. */
 uint64_t parts_offset(const struct fill_parts *parts);
 
-/* What was begun for nobody is now the window of `want`, whose bytes it has;
- * but they stay where they are. Requires: the same start, and no longer. */
+/* What was read for nobody is now the window of `want`, whose bytes it has; but
+ * they stay where they are. Requires: settled; the same start, and no longer. */
 void parts_adopt(struct fill_parts *parts, const struct uf_fill *want);
 
 /* False in a forked child, for what its parent has begun: that may only be

@@ -2,6 +2,7 @@
 /* See read_ahead.h. */
 #include "pager/read_ahead.h"
 
+#include <string.h>
 #include <time.h>
 
 #include "base/range.h"
@@ -33,7 +34,7 @@ static struct read_ahead_stream *find(struct read_ahead *ahead, uint64_t offset)
 
 static void drop(struct read_ahead_stream *stream)
 {
-    parts_end(atomic_exchange(&stream->waiting, NULL));
+    parts_end(atomic_exchange(&stream->parked, NULL));
 }
 
 /* A place for a new stream: the longest unused, but of none that is under way. */
@@ -45,7 +46,7 @@ static struct read_ahead_stream *find_room(struct read_ahead *ahead,
     for (size_t i = 0; i < READ_AHEAD_STREAMS; i++) {
         struct read_ahead_stream *stream = &ahead->streams[i];
 
-        if (atomic_load(&stream->waiting) && !is_old(ahead, stream, now))
+        if (atomic_load(&stream->parked) && !is_old(ahead, stream, now))
             continue;
         if (!room ||
             atomic_load(&stream->used_ms) < atomic_load(&room->used_ms))
@@ -54,23 +55,31 @@ static struct read_ahead_stream *find_room(struct read_ahead *ahead,
     return room;
 }
 
-struct fill_parts *read_ahead_take(struct read_ahead *ahead, uint64_t offset,
+/* What a touch would read now: nothing has been written since. */
+static bool is_good(const struct fill_parts *parts, struct uf_store *store)
+{
+    struct store_stamp now = store_stamp(store);
+
+    return memcmp(&now, &parts->stamp, sizeof(now)) == 0;
+}
+
+struct fill_parts *read_ahead_take(struct read_ahead *ahead,
+                                   struct uf_store *store, uint64_t offset,
                                    const struct uf_fill *want)
 {
     struct read_ahead_stream *stream = find(ahead, offset);
-    struct fill_parts *parts;
+    struct fill_parts *parts =
+        stream ? atomic_exchange(&stream->parked, NULL) : NULL;
 
-    if (!stream)
+    if (!parts)
         return NULL;
-    parts = atomic_exchange(&stream->waiting, NULL);
-    if (parts && (is_old(ahead, stream, now_ms()) || !parts_are_ours(parts) ||
-                  parts_offset(parts) != offset ||
-                  parts->want.len_bytes < want->len_bytes)) {
+    if (is_old(ahead, stream, now_ms()) || !parts_are_ours(parts) ||
+        parts_offset(parts) != offset ||
+        parts->want.len_bytes < want->len_bytes || !is_good(parts, store)) {
         parts_end(parts);
-        parts = NULL;
+        return NULL;
     }
-    if (parts)
-        parts_adopt(parts, want);
+    parts_adopt(parts, want);
     return parts;
 }
 
@@ -90,32 +99,45 @@ static struct fill_parts *begin(struct uf_store *store, uint64_t offset,
                            .len_bytes = len_bytes,
                            .page_bytes = page_size(),
                            .flags = UF_FILL_AHEAD};
+    struct store_stamp stamp = store_stamp(store);
+    struct fill_parts *parts = parts_begin(store, offset, &want, 0, true);
 
-    return parts_begin(store, offset, &want, 0, true);
+    if (parts)
+        parts->stamp = stamp;
+    return parts;
 }
 
-void read_ahead_go_on(struct read_ahead *ahead, struct uf_store *store,
-                      uint64_t offset, size_t len_bytes)
+struct fill_parts *read_ahead_begin(struct read_ahead *ahead,
+                                    struct uf_store *store, uint64_t offset,
+                                    size_t len_bytes)
 {
     struct read_ahead_stream *stream = find(ahead, offset);
     uint64_t now = now_ms(), end = offset + len_bytes;
     bool goes_on = stream && !is_old(ahead, stream, now);
-    struct fill_parts *parts = NULL;
-    size_t last = 0;
+    size_t last;
 
     if (!stream)
         stream = find_room(ahead, now);
     if (!stream)
-        return;
+        return NULL;
     drop(stream);
     last = atomic_load(&stream->len_bytes);
     atomic_store(&stream->used_ms, now);
     atomic_store(&stream->len_bytes, len_bytes);
     atomic_store(&stream->next, end);
-    if (goes_on && store_spares_channels(store))
-        parts = begin(store, end, next_len(last, len_bytes));
-    /* Another thread may be here for another window: either is right. */
-    parts_end(atomic_exchange(&stream->waiting, parts));
+    return goes_on && store_spares_channels(store)
+               ? begin(store, end, next_len(last, len_bytes))
+               : NULL;
+}
+
+void read_ahead_park(struct read_ahead *ahead, struct fill_parts *next)
+{
+    struct read_ahead_stream *stream = find(ahead, parts_offset(next));
+
+    /* Another thread's window took the place; or it is somebody's already. */
+    if (stream)
+        next = atomic_exchange(&stream->parked, next);
+    parts_end(next);
 }
 
 void read_ahead_destroy(struct read_ahead *ahead)

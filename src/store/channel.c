@@ -112,8 +112,11 @@ unsigned store_reap(struct store_channel *channel, struct store_io **ret,
         channel->under_way -= uring_wait(channel->ring, &channel->done,
                                          min > here ? min - here : 0);
     }
-    while (n < max && (io = io_list_take(&channel->done)))
+    while (n < max && (io = io_list_take(&channel->done))) {
+        if (io->write)
+            atomic_fetch_add(&channel->store->writes, 1);
         ret[n++] = io;
+    }
     return n;
 }
 
@@ -121,7 +124,7 @@ void *store_channel_buffer(struct store_channel *channel, size_t len_bytes)
 {
     struct uf_store *store = channel->store;
 
-    if (!channel->ring || store->file.fds[FILE_DIRECT] < 0)
+    if (!store_channel_is_uring(channel) || store->file.fds[FILE_DIRECT] < 0)
         return NULL;
     if (!channel->buffer) {
         channel->buffer = slab_pages(len_bytes);

@@ -3,6 +3,7 @@
 #include "store/store.h"
 
 #include <errno.h>
+#include <sys/stat.h>
 
 #include "base/check.h"
 #include "base/slab.h"
@@ -74,7 +75,29 @@ void store_run(struct uf_store *store, struct store_io *io)
     }
     while (io->done_bytes < io->len_bytes)
         if (store_io_account(io, store->ops->step(store, io)))
-            return;
+            break;
+    if (io->write)
+        atomic_fetch_add(&store->writes, 1);
+}
+
+static int64_t ns_of(struct timespec at)
+{
+    return (int64_t)at.tv_sec * 1000000000 + at.tv_nsec;
+}
+
+struct store_stamp store_stamp(const struct uf_store *store)
+{
+    struct store_stamp stamp = {.writes = atomic_load(&store->writes)};
+    bool is_file = store->kind == UF_STORE_KIND_URING ||
+                   store->kind == UF_STORE_KIND_PREAD;
+    struct stat st;
+
+    if (is_file && fstat(store->file.fds[FILE_CACHED], &st) == 0) {
+        stamp.size = (uint64_t)st.st_size;
+        stamp.modified_ns = ns_of(st.st_mtim);
+        stamp.changed_ns = ns_of(st.st_ctim);
+    }
+    return stamp;
 }
 
 bool store_runs_in_signals(const struct uf_store *store)

@@ -72,6 +72,7 @@ struct uf_store {
     int uring_err; /* why a file is not UF_STORE_KIND_URING, or 0 */
     bool writable;
     _Atomic uint64_t lost_bytes; /* see uf_store_lost */
+    _Atomic uint64_t writes;     /* that have come back */
     union {
         struct store_file file;
         struct {
@@ -134,6 +135,15 @@ void store_view_close(struct uf_store *store);
  * such memory, or they are not all in the page cache. Requires: whole pages. */
 const void *store_view(struct uf_store *store, uint64_t offset,
                        size_t len_bytes);
+
+/* What is different after any write that has come back. Of a file: but for one
+ * in the same tick of its times, where the kernel is older than 6.13 and it was
+ * not through this store. */
+struct store_stamp {
+    uint64_t writes, size;
+    int64_t modified_ns, changed_ns;
+};
+struct store_stamp store_stamp(const struct uf_store *store);
 
 /* True if nobody reads ahead in it, and there is somebody who can. */
 bool store_has_no_read_ahead(const struct uf_store *store);

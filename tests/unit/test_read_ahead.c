@@ -22,6 +22,7 @@
 #include "pager/parts.h"
 #include "pager/read_ahead.h"
 #include "store/channel.h"
+#include "ufault/store.h"
 
 #define WINDOW     ((size_t)256 << 10)
 #define NWINDOWS   16
@@ -97,7 +98,8 @@ static size_t touch(struct rig *rig, size_t n, size_t len)
                            .offset = n * WINDOW,
                            .len_bytes = len,
                            .page_bytes = page_size()};
-    struct fill_parts *parts = read_ahead_take(&rig->ahead, want.offset, &want);
+    struct fill_parts *parts =
+        read_ahead_take(&rig->ahead, rig->store, want.offset, &want);
     struct fill_part part;
     size_t sum = 0;
 
@@ -121,7 +123,13 @@ static size_t touch(struct rig *rig, size_t n, size_t len)
 
 static void use(struct rig *rig, size_t n)
 {
-    read_ahead_go_on(&rig->ahead, rig->store, n * WINDOW, WINDOW);
+    struct fill_parts *next =
+        read_ahead_begin(&rig->ahead, rig->store, n * WINDOW, WINDOW);
+
+    if (!next)
+        return;
+    parts_settle(next);
+    read_ahead_park(&rig->ahead, next);
 }
 
 static void a_stream_finds_its_next_window(void **state)
@@ -185,6 +193,40 @@ static void what_is_old_is_dropped(void **state)
     assert_int_equal(taken(rig), 0);
     use(rig, 3);
     assert_int_equal(taken(rig), 1);
+}
+
+/* By others, and through the store; a write that comes back while the window is
+ * being read counts as well. */
+static void what_was_written_since_is_read_anew(void **state)
+{
+    struct rig *rig = rig_of(state);
+    unsigned char same = live_pattern(2 * WINDOW);
+    struct fill_parts *next;
+    struct uf_store *writer;
+
+    assert_int_equal(
+        uf_store_fd(rig->fd, UF_STORE_DIRECT | UF_STORE_WRITE, &writer), 0);
+    uf_store_unref(rig->store);
+    rig->store = writer;
+    for (int i = 0; i < 4; i++) {
+        use(rig, 0);
+        use(rig, 1);
+        assert_int_equal(i & 1 ? uf_store_write(writer, &same, 1, 2 * WINDOW)
+                               : pwrite(rig->fd, &same, 1, 2 * WINDOW),
+                         1);
+        assert_int_equal(touch(rig, 2, WINDOW), 0);
+    }
+    use(rig, 1);
+    next = read_ahead_begin(&rig->ahead, writer, 2 * WINDOW, WINDOW);
+    assert_non_null(next);
+    parts_settle(next);
+    assert_int_equal(pwrite(rig->fd, &same, 1, 0), 1);
+    read_ahead_park(&rig->ahead, next);
+    assert_int_equal(touch(rig, 3, WINDOW), 0);
+    use(rig, 2);
+    use(rig, 3);
+    assert_int_equal(ftruncate(rig->fd, 4 * WINDOW), 0);
+    assert_int_equal(touch(rig, 4, WINDOW), 0);
 }
 
 static void streams_keep_their_places(void **state)
@@ -255,6 +297,7 @@ int main(void)
         TEST(what_is_wanted_may_be_shorter),
         TEST(others_find_nothing),
         TEST(what_is_old_is_dropped),
+        TEST(what_was_written_since_is_read_anew),
         TEST(streams_keep_their_places),
         TEST(half_the_channels_are_left),
         TEST(a_child_forgets_what_its_parent_reads),
