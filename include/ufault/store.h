@@ -41,9 +41,10 @@ enum uf_store_kind {
 #define UF_STORE_WRITE 0x1u
 /*
  * A file is read past the page cache (O_DIRECT). What is not aligned as the file
- * system asks for, like the tail of a file, is read through it. Writes go
- * through it, too: a page of the cache that is written while its neighbour goes
- * directly to the disk can take the neighbour's old bytes there.
+ * system asks for, like the tail of a file, is read through it, and so is what is
+ * being written or was not yet written back. Writes go through it, too: a page of
+ * the cache that is written while its neighbour goes directly to the disk can
+ * take the neighbour's old bytes there.
  */
 #define UF_STORE_DIRECT 0x2u
 /* A file is never accessed through io_uring. */

@@ -84,7 +84,7 @@ void store_submit(struct store_channel *channel, struct store_io *ios,
 
         io->done_bytes = 0;
         io->err = 0;
-        io->not_direct = io->direct = false;
+        io->way = WAY_DIRECT;
         if (!channel->ring || io->len_bytes == 0 ||
             (io->write && !channel->store->writable)) {
             store_run(channel->store, io);

@@ -10,6 +10,11 @@
  *     request   |<---------------------- 10000 bytes --------------------->|
  *     steps     |<-- direct: 8192, whole blocks -->|<-- page cache: 1808 ->|
  *
+ * A direct read takes the file's lock in most file systems, as who writes to the
+ * file does, and keeps it while the kernel reads the memory that is written: if
+ * that is a mapping of the same file here, the two would wait for each other. So
+ * direct reads ask not to wait, and go by the page cache where they would.
+ *
  * Writes are never direct. One that is, and one through the page cache that is
  * under way in the same folio, collide: the folio goes to the disk with what was
  * there before, and all that is seen of it is -EIO from a later fdatasync(2).
@@ -30,6 +35,8 @@
 
 /* Most bytes of one attempt: a length that fits everywhere. */
 #define STEP_BYTES_MAX ((size_t)1 << 30)
+/* What disks take in one piece, to which a read that may not wait is confined. */
+#define SMALL_BYTES ((size_t)64 << 10)
 
 /* <linux/stat.h>, 6.1 and later. */
 #define DIOALIGN        0x2000u
@@ -48,21 +55,39 @@ struct file_step store_file_step(const struct store_file *file,
     uintptr_t to = (uintptr_t)io->buffer + io->done_bytes;
     struct file_step step = {FILE_CACHED, left};
 
-    if (file->fds[FILE_DIRECT] >= 0 && !io->write && !io->not_direct &&
+    if (file->fds[FILE_DIRECT] >= 0 && !io->write && io->way != WAY_CACHED &&
         left >= file->offset_align && at % file->offset_align == 0 &&
         is_aligned(to, file->memory_align))
         step =
             (struct file_step){FILE_DIRECT, left - left % file->offset_align};
+    if (step.which == FILE_DIRECT && io->way == WAY_DIRECT_SMALL &&
+        step.len_bytes > SMALL_BYTES)
+        step.len_bytes = SMALL_BYTES;
     if (step.len_bytes > STEP_BYTES_MAX)
         step.len_bytes = STEP_BYTES_MAX;
     return step;
 }
 
+int store_file_take_step(const struct store_file *file, struct store_io *io,
+                         const struct file_step *step)
+{
+    io->direct = step->which == FILE_DIRECT;
+    io->no_wait = io->direct && !atomic_load(&file->only_waits);
+    return io->no_wait ? RWF_NOWAIT : 0;
+}
+
+static ssize_t read_flagged(int fd, void *buffer, size_t len_bytes, off_t at,
+                            int flags)
+{
+    struct iovec part = {buffer, len_bytes};
+
+    return preadv2(fd, &part, 1, at, flags);
+}
+
 /* What of it is in the page cache, from its start. */
 static ssize_t read_cached(int fd, void *buffer, size_t len_bytes, off_t at)
 {
-    struct iovec part = {buffer, len_bytes};
-    ssize_t n = preadv2(fd, &part, 1, at, RWF_NOWAIT);
+    ssize_t n = read_flagged(fd, buffer, len_bytes, at, RWF_NOWAIT);
 
     if (n < 0 && errno == EOPNOTSUPP)
         errno = EAGAIN; /* not on this file system */
@@ -75,15 +100,18 @@ static ssize_t try_once(struct uf_store *store, struct store_io *io)
     int fd = store->file.fds[step.which];
     off_t at = (off_t)(io->offset + io->done_bytes);
     char *buffer = (char *)io->buffer + io->done_bytes;
+    int flags;
     ssize_t n;
 
-    io->direct = step.which == FILE_DIRECT;
-    if (io->at_once && io->direct)
+    if (io->at_once && step.which == FILE_DIRECT)
         return -EAGAIN;
+    flags = store_file_take_step(&store->file, io, &step);
     if (io->at_once)
         n = read_cached(fd, buffer, step.len_bytes, at);
     else if (io->write)
         n = pwrite(fd, buffer, step.len_bytes, at);
+    else if (flags)
+        n = read_flagged(fd, buffer, step.len_bytes, at, flags);
     else
         n = pread(fd, buffer, step.len_bytes, at);
     return n < 0 ? -errno : n;
@@ -141,12 +169,13 @@ static bool get_alignment(int fd, struct store_file *ret)
 
     memset(&stx, 0, sizeof(stx));
     ret->memory_align = ret->offset_align = ALIGN_UNKNOWN;
-    if (statx(fd, "", AT_EMPTY_PATH, DIOALIGN, &stx) < 0 ||
+    if (statx(fd, "", AT_EMPTY_PATH, STATX_TYPE | DIOALIGN, &stx) < 0 ||
         !(stx.stx_mask & DIOALIGN))
         return true; /* an older kernel: an alignment that suits all disks */
     memcpy(aligns, (const char *)&stx + DIOALIGN_OFFSET, sizeof(aligns));
     ret->memory_align = aligns[0];
     ret->offset_align = aligns[1];
+    ret->on_disk = S_ISREG(stx.stx_mode);
     return aligns[0] > 0 && aligns[1] > 0;
 }
 

@@ -47,14 +47,26 @@ void store_unref(struct uf_store *store)
     slab_free(&stores, store);
 }
 
-bool store_io_account(struct store_io *io, ssize_t answer)
+/* A direct read that can be had in another way. */
+static bool was_refused(struct uf_store *store, struct store_io *io,
+                        ssize_t answer)
 {
-    if (answer == -EINTR)
+    if (answer == -EINVAL && io->direct)
+        io->way = WAY_CACHED;
+    else if (answer == -EAGAIN && io->no_wait)
+        io->way++;
+    else if (answer == -EOPNOTSUPP && io->no_wait)
+        atomic_store(&store->file.only_waits, true);
+    else
         return false;
-    if (answer == -EINVAL && io->direct) {
-        io->not_direct = true;
+    return true;
+}
+
+bool store_io_account(struct uf_store *store, struct store_io *io,
+                      ssize_t answer)
+{
+    if (answer == -EINTR || was_refused(store, io, answer))
         return false;
-    }
     if (answer < 0) {
         io->err = (int)answer;
         return true;
@@ -74,7 +86,7 @@ void store_run(struct uf_store *store, struct store_io *io)
         return;
     }
     while (io->done_bytes < io->len_bytes)
-        if (store_io_account(io, store->ops->step(store, io)))
+        if (store_io_account(store, io, store->ops->step(store, io)))
             break;
     if (io->write)
         atomic_fetch_add(&store->writes, 1);
@@ -100,6 +112,16 @@ struct store_stamp store_stamp(const struct uf_store *store)
     return stamp;
 }
 
+uint64_t store_stamp_age_ms(const struct store_stamp *stamp)
+{
+    int64_t last = stamp->modified_ns > stamp->changed_ns ? stamp->modified_ns
+                                                          : stamp->changed_ns;
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    return ns_of(now) > last ? (uint64_t)(ns_of(now) - last) / 1000000 : 0;
+}
+
 bool store_runs_in_signals(const struct uf_store *store)
 {
     return store->kind != UF_STORE_KIND_CALLER;
@@ -108,7 +130,7 @@ bool store_runs_in_signals(const struct uf_store *store)
 bool store_has_no_read_ahead(const struct uf_store *store)
 {
     return store->kind == UF_STORE_KIND_URING &&
-           store->file.fds[FILE_DIRECT] >= 0;
+           store->file.fds[FILE_DIRECT] >= 0 && store->file.on_disk;
 }
 
 /* The caller's memory may itself be paged, by whoever it is. */

@@ -28,6 +28,13 @@
 
 struct store_channel;
 
+/* How a file with direct I/O is read, each after the one before was refused. */
+enum store_way {
+    WAY_DIRECT,
+    WAY_DIRECT_SMALL, /* what no disk takes for more than one request */
+    WAY_CACHED
+};
+
 /* One request. The submitter's until submitted, and again from when it is
  * reaped. */
 struct store_io {
@@ -43,8 +50,9 @@ struct store_io {
     int err; /* -errno that ended it, after done_bytes */
 
     /* The store's own. */
-    bool not_direct; /* direct I/O refused it: by the page cache */
-    bool direct;     /* its step under way is direct */
+    enum store_way way;
+    bool direct;  /* its step under way is direct, */
+    bool no_wait; /* and ends with -EAGAIN where it would wait for a lock */
     struct store_io *next;
 };
 
@@ -60,9 +68,11 @@ struct store_ops {
 enum { FILE_CACHED, FILE_DIRECT, FILE_FDS };
 
 struct store_file {
-    int fds[FILE_FDS];   /* -1: none */
-    size_t memory_align; /* what direct I/O asks of buffers, in bytes */
-    size_t offset_align; /* and of offsets and lengths */
+    int fds[FILE_FDS];      /* -1: none */
+    size_t memory_align;    /* what direct I/O asks of buffers, in bytes */
+    size_t offset_align;    /* and of offsets and lengths */
+    atomic_bool only_waits; /* direct reads cannot be asked not to wait */
+    bool on_disk; /* a regular file whose file system says the two above */
 };
 
 struct uf_store {
@@ -118,8 +128,13 @@ struct file_step {
 struct file_step store_file_step(const struct store_file *file,
                                  const struct store_io *io);
 
+/* Says in io what the step is, and returns the RWF_* for it. */
+int store_file_take_step(const struct store_file *file, struct store_io *io,
+                         const struct file_step *step);
+
 /* Takes the answer of an attempt. True: io has come to its end. */
-bool store_io_account(struct store_io *io, ssize_t answer);
+bool store_io_account(struct uf_store *store, struct store_io *io,
+                      ssize_t answer);
 
 /* Drives io to its end, here and now, whatever it has come to already. */
 void store_run(struct uf_store *store, struct store_io *io);
@@ -136,16 +151,21 @@ void store_view_close(struct uf_store *store);
 const void *store_view(struct uf_store *store, uint64_t offset,
                        size_t len_bytes);
 
-/* What is different after any write that has come back. Of a file: but for one
- * in the same tick of its times, where the kernel is older than 6.13 and it was
- * not through this store. */
+/* What is different after a write that has begun since and has come back. Of
+ * others' writes to a file it is the times that tell, so two in one tick of them
+ * are one. */
 struct store_stamp {
     uint64_t writes, size;
     int64_t modified_ns, changed_ns;
 };
 struct store_stamp store_stamp(const struct uf_store *store);
 
-/* True if nobody reads ahead in it, and there is somebody who can. */
+/* Milliseconds since the file's times, which are those of the beginning of the
+ * last write; 0: they are in the future. */
+uint64_t store_stamp_age_ms(const struct store_stamp *stamp);
+
+/* True if nobody reads ahead in it, there is somebody who can, and its stamps
+ * tell of writes: not so for a block device, tmpfs, or a file of a network's. */
 bool store_has_no_read_ahead(const struct uf_store *store);
 
 /* True if requests may say at_once. */
