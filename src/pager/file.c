@@ -181,6 +181,7 @@ int pager_file_create(struct uf_store *store, uint64_t offset,
         file->offset = offset;
         atomic_init(&file->age_ms, CACHE_AGE_MS);
         file->ahead.age_ms = READ_AHEAD_MS;
+        file->ahead.calm_ms = READ_AHEAD_CALM_MS;
         atomic_init(&file->tail, FILE_NO_TAIL);
         err = pager_create(&ops, file, ret_pager);
         if (err)

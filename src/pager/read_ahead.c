@@ -91,7 +91,8 @@ static size_t next_len(size_t last, size_t len)
     return len;
 }
 
-static struct fill_parts *begin(struct uf_store *store, uint64_t offset,
+static struct fill_parts *begin(const struct read_ahead *ahead,
+                                struct uf_store *store, uint64_t offset,
                                 size_t len_bytes)
 {
     struct uf_fill want = {.size = sizeof(want),
@@ -100,8 +101,10 @@ static struct fill_parts *begin(struct uf_store *store, uint64_t offset,
                            .page_bytes = page_size(),
                            .flags = UF_FILL_AHEAD};
     struct store_stamp stamp = store_stamp(store);
-    struct fill_parts *parts = parts_begin(store, offset, &want, 0, true);
+    struct fill_parts *parts = NULL;
 
+    if (store_stamp_age_ms(&stamp) >= ahead->calm_ms)
+        parts = parts_begin(store, offset, &want, 0, true);
     if (parts)
         parts->stamp = stamp;
     return parts;
@@ -126,7 +129,7 @@ struct fill_parts *read_ahead_begin(struct read_ahead *ahead,
     atomic_store(&stream->len_bytes, len_bytes);
     atomic_store(&stream->next, end);
     return goes_on && store_spares_channels(store)
-               ? begin(store, end, next_len(last, len_bytes))
+               ? begin(ahead, store, end, next_len(last, len_bytes))
                : NULL;
 }
 
@@ -135,8 +138,10 @@ void read_ahead_park(struct read_ahead *ahead, struct fill_parts *next)
     struct read_ahead_stream *stream = find(ahead, parts_offset(next));
 
     /* Another thread's window took the place; or it is somebody's already. */
-    if (stream)
+    if (stream) {
+        atomic_store(&stream->used_ms, now_ms()); /* however slow the disk is */
         next = atomic_exchange(&stream->parked, next);
+    }
     parts_end(next);
 }
 

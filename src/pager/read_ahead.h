@@ -15,8 +15,12 @@
  * A stream is a window that begins where the last one ended, not long after it.
  * What was read and not wanted in time is dropped, and so is what was read before
  * a write to the store that has come back (store_stamp): a touch finds what it
- * would have read. A few streams are remembered; as in fault/streams.h, what is
- * remembered wrongly costs a read and nothing else.
+ * would have read. A file's times tell only of writes that begin; so that none
+ * is under way, nothing is read ahead until the last is some time ago, which is
+ * more than the tick of any file system's times.
+ *
+ * A few streams are remembered; as in fault/streams.h, what is remembered wrongly
+ * costs a read and nothing else.
  *
  * Only for files that are read past the page cache: for the others the kernel
  * does it. A stream that has stopped keeps one channel of its store until its
@@ -31,6 +35,7 @@
 
 #define READ_AHEAD_STREAMS 2
 #define READ_AHEAD_MS      100
+#define READ_AHEAD_CALM_MS 2000
 
 struct fill_parts;
 struct uf_fill;
@@ -45,7 +50,8 @@ struct read_ahead_stream {
 
 /* Of a pager; all else zeros: nothing is known. */
 struct read_ahead {
-    uint32_t age_ms; /* what is older is dropped: READ_AHEAD_MS but in tests */
+    uint32_t age_ms;  /* what is older is dropped: READ_AHEAD_MS but in tests */
+    uint32_t calm_ms; /* READ_AHEAD_CALM_MS, too */
     struct read_ahead_stream streams[READ_AHEAD_STREAMS];
 };
 

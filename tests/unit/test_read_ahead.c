@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -229,6 +230,36 @@ static void what_was_written_since_is_read_anew(void **state)
     assert_int_equal(touch(rig, 4, WINDOW), 0);
 }
 
+/* A write may be under way that is older than the stamp. */
+static void what_was_just_written_is_not_read_ahead(void **state)
+{
+    struct rig *rig = rig_of(state);
+
+    rig->ahead.calm_ms = AGE_MS;
+    use(rig, 0);
+    use(rig, 1);
+    assert_int_equal(touch(rig, 2, WINDOW), 0);
+    rig->ahead.calm_ms = 0;
+    use(rig, 2);
+    assert_int_equal(touch(rig, 3, WINDOW), WINDOW);
+}
+
+static void a_file_whose_times_tell_nothing_is_left_alone(void **state)
+{
+    int fd = memfd_create("ufault-test", MFD_CLOEXEC);
+    struct uf_store *store;
+
+    (void)state;
+    assert_true(fd >= 0);
+    if (uf_store_fd(fd, UF_STORE_DIRECT, &store) != 0) {
+        close(fd); /* nor has it direct I/O, before Linux 6.6 */
+        skip();
+    }
+    assert_false(store_has_no_read_ahead(store));
+    uf_store_unref(store);
+    close(fd);
+}
+
 static void streams_keep_their_places(void **state)
 {
     struct rig *rig = rig_of(state);
@@ -298,6 +329,8 @@ int main(void)
         TEST(others_find_nothing),
         TEST(what_is_old_is_dropped),
         TEST(what_was_written_since_is_read_anew),
+        TEST(what_was_just_written_is_not_read_ahead),
+        cmocka_unit_test(a_file_whose_times_tell_nothing_is_left_alone),
         TEST(streams_keep_their_places),
         TEST(half_the_channels_are_left),
         TEST(a_child_forgets_what_its_parent_reads),
