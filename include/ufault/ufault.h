@@ -137,8 +137,8 @@ enum uf_engine_kind {
 struct uf_engine_opts {
     size_t size;
     /* Handler threads; 0 means 1. With a pager that has a fill there are
-     * always at least 2, so that one is left while a fill blocks. At most 64.
-     */
+     * always at least 3, with a hook 2, so that one is left while they block.
+     * At most 64. */
     uint32_t nhandlers;
     /* 1 + the CPU to bind the handler threads to; 0: not bound. A handler on
      * the CPU of the touching thread answers several times faster. */

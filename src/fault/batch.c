@@ -192,6 +192,19 @@ static bool serve_here(struct handler *handler, struct uf_space *space,
     return true;
 }
 
+/* A thread that counts as inside. If there is no place for another, whoever it
+ * wakes before it leaves may need that: see flight.h. */
+static void serve_inside(struct handler *handler, struct uf_space *space,
+                         struct fault *fault, struct batch *batch, int next)
+{
+    struct channel *channel = handler->channel;
+
+    handler->server.wakes_early =
+        deferred_has_room(&channel->deferred, atomic_load(&channel->nhandlers));
+    serve_here(handler, space, fault, batch, next);
+    handler->server.wakes_early = false;
+}
+
 /* Foreign code is over; serves what waited for it to be. */
 static void leave_user_code(struct handler *handler)
 {
@@ -204,7 +217,7 @@ static void leave_user_code(struct handler *handler)
 
         if (!space)
             continue; /* destroyed: its threads were let go */
-        serve_here(handler, space, &next, NULL, 0);
+        serve_inside(handler, space, &next, NULL, 0);
         space_unpin(space);
         fault_revoke_self_touch(&handler->self_touch, NULL);
     }
@@ -251,7 +264,7 @@ static void serve_with_user_code(struct handler *handler,
     case ENTER_YES:
         hand_on(channel, batch, next, align_down(fault->addr, page_size()));
         entered = engine_enter_user_code();
-        serve_here(handler, space, fault, batch, next);
+        serve_inside(handler, space, fault, batch, next);
         leave_user_code(handler); /* it may call a hook, too */
         engine_leave_user_code(entered);
         break;

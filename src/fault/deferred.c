@@ -96,6 +96,16 @@ enum deferred_enter deferred_enter(struct deferred_queue *q, unsigned nthreads,
     return answer;
 }
 
+bool deferred_has_room(struct deferred_queue *q, unsigned nthreads)
+{
+    bool room;
+
+    lock_take(&q->lock);
+    room = q->inside + 1 < nthreads;
+    lock_release(&q->lock);
+    return room;
+}
+
 bool deferred_leave(struct deferred_queue *q, struct fault *ret)
 {
     bool found;

@@ -72,6 +72,9 @@ enum deferred_enter {
 enum deferred_enter deferred_enter(struct deferred_queue *q, unsigned nthreads,
                                    const struct fault *fault);
 
+/* True if of those that are inside (the caller is one) one more may be. */
+bool deferred_has_room(struct deferred_queue *q, unsigned nthreads);
+
 /* Foreign code is over. True: a fault was waiting, it is in *ret, and the
  * thread counts as inside for it already. */
 bool deferred_leave(struct deferred_queue *q, struct fault *ret);

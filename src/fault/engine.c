@@ -364,7 +364,7 @@ static void remove_locked(struct uf_engine *engine, struct uf_space *space)
 /* Ever made; a space's number tells it from a later one at its address. */
 static _Atomic uint64_t attachments;
 
-/* Buffers, and a handler that is not inside the pager. */
+/* Buffers, and handlers that are not inside the pager. */
 static int ready_for_pagers(struct uf_engine *engine)
 {
     int err = engine_give_buffers(engine);
@@ -372,7 +372,7 @@ static int ready_for_pagers(struct uf_engine *engine)
     if (!err)
         err = engine_make_spare_buffers(engine);
     if (!err)
-        err = engine_start_handlers(engine, 2);
+        err = engine_start_handlers(engine, ENGINE_HANDLERS_PAGED);
     return err;
 }
 

@@ -39,12 +39,15 @@
 #include "host/uffd_parts.h"
 #include "mm/space.h"
 
-#define ENGINE_MAGIC         0x7566656eu /* "ufen" */
-#define ENGINE_HANDLERS_MAX  64
-#define HANDLER_PRESENT      16
-#define ENGINE_BATCH         64
-#define ENGINE_FEW_SPACES    8
-#define ENGINE_SPARE_BUFFERS 4
+#define ENGINE_MAGIC        0x7566656eu /* "ufen" */
+#define ENGINE_HANDLERS_MAX 64
+/* The fewest for a space with pagers: one reads, one is in a fill or lands what
+ * has been read, and one is left for the fill that this one may wait for. */
+#define ENGINE_HANDLERS_PAGED 3
+#define HANDLER_PRESENT       16
+#define ENGINE_BATCH          64
+#define ENGINE_FEW_SPACES     8
+#define ENGINE_SPARE_BUFFERS  4
 
 struct uf_engine;
 struct background;
@@ -65,6 +68,7 @@ struct handler {
      * more fault means that waking alone does not help. */
     uintptr_t present[HANDLER_PRESENT];
     struct handler *next_by_tid;
+    struct handler *next_made; /* engine_start_handlers */
 };
 
 /* A descriptor, and who answers what is read from it. */
@@ -195,7 +199,10 @@ void engine_free_spare_buffers(struct uf_engine *engine);
 
 /* ------------------------------------------------------- handlers.c -- */
 
-/* Starts handlers until each channel has `count`. 0 or -errno; started ones stay.
+/* The fewest that each channel needs for the space. */
+unsigned engine_handlers_for(const struct uf_space *space);
+
+/* Starts handlers until each channel has `count`. 0, or -errno and none was.
  * Requires: no lock held, since pthread_create allocates. */
 int engine_start_handlers(struct uf_engine *engine, unsigned count);
 

@@ -77,8 +77,9 @@ struct fault_server {
     size_t buffer_bytes;
     uint64_t defer_limit_ns;
     struct self_touch *self_touch; /* NULL: not a handler thread */
-    bool in_signal; /* pagers that may not run there are not asked */
-    bool at_once;   /* nothing that may sleep: deferred instead, as `waits` */
+    bool in_signal;   /* pagers that may not run there are not asked */
+    bool wakes_early; /* before a flight has landed: see flight.h */
+    bool at_once;     /* nothing that may sleep: deferred instead, as `waits` */
     struct uf_pager *parting; /* the last reference, not dropped at once */
     /* Where windows may arrive in parts; NULL: they do not. After fault_resolve
      * and what follows it, flight_land is next. */

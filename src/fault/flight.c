@@ -219,7 +219,8 @@ void flight_land(struct fault_server *server)
         return;
     if (flight->touched.len > 0)
         note_landed(server->flights, flight, &flight->touched);
-    read_on(server->flights, flight);
+    if (server->wakes_early)
+        read_on(server->flights, flight);
     while (parts_next(flight->parts, &part))
         land(server->flights, flight, &part);
     park(server->flights, flight);
@@ -253,13 +254,15 @@ static bool set_off(struct uf_space *space, struct fault_server *server,
     return true;
 }
 
-/* Has parts land until the one with the page is here. */
+/* Has parts land until the one with the page is here; all, if the toucher is not
+ * to be awake before. */
 static void await_touched(struct fault_server *server, uintptr_t page)
 {
     struct flight *flight = atomic_load(&server->flight);
     struct fill_part part;
 
-    while (flight->touched.len == 0 && parts_next(flight->parts, &part)) {
+    while ((flight->touched.len == 0 || !server->wakes_early) &&
+           parts_next(flight->parts, &part)) {
         if (range_contains(range_of(flight, &part, part.len), page))
             flight->touched = part;
         else

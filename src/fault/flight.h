@@ -13,6 +13,11 @@
  * A touch of a part that has not landed is not served a second time: who reads it
  * finds the flight (flights_cover) and leaves it to that. What a flight could not
  * bring is touched again then, and served on its own.
+ *
+ * A toucher that is awake while the rest is read may hold a lock that the reads
+ * wait for, as in write(2) to the same file, and need a fill meanwhile. So where
+ * no handler would be left for that it is woken last, and nothing is read ahead
+ * (fault_server.wakes_early).
  */
 #ifndef UF_FAULT_FLIGHT_H
 #define UF_FAULT_FLIGHT_H

@@ -198,8 +198,8 @@ static int restart(struct uf_engine *engine)
     if (err)
         return err;
     for (size_t i = 0; i < engine->nspaces; i++)
-        if (fault_runs_user_code(engine->spaces[i]) && nhandlers < 2)
-            nhandlers = 2;
+        if (engine_handlers_for(engine->spaces[i]) > nhandlers)
+            nhandlers = engine_handlers_for(engine->spaces[i]);
     return engine_start_handlers(engine, nhandlers);
 }
 

@@ -384,42 +384,73 @@ int engine_give_buffers(struct uf_engine *engine)
     return err;
 }
 
-/* One more, unless there are `count` by then. 0 or -errno. */
-static int start_one(struct channel *channel, unsigned count)
+unsigned engine_handlers_for(const struct uf_space *space)
 {
-    struct uf_engine *engine = channel->engine;
-    struct handler what = {.engine = engine, .channel = channel};
-    struct handler *handler;
-    int err = make_handler(&what, &handler);
-    bool wanted;
-    unsigned n;
+    if (atomic_load(&space->has_pagers))
+        return ENGINE_HANDLERS_PAGED;
+    return fault_calls_hooks(space) ? 2 : 1;
+}
 
-    if (err)
-        return err;
-    lock_take(&engine->starting);
-    n = atomic_load(&channel->nhandlers);
-    wanted = n < count;
-    if (wanted)
-        err = equip_locked(handler);
-    if (wanted && !err) {
+/* With threads that wait, as many as the channels are short of. */
+static int make_missing(struct uf_engine *engine, unsigned count,
+                        struct handler **made)
+{
+    int err = 0;
+
+    for (unsigned i = 0; !err && i < engine->nchannels; i++) {
+        struct handler what = {.engine = engine,
+                               .channel = engine->channels[i]};
+        unsigned n = atomic_load(&what.channel->nhandlers);
+
+        for (; !err && n < count; n++) {
+            struct handler *handler;
+
+            err = make_handler(&what, &handler);
+            if (err)
+                break;
+            handler->next_made = *made;
+            *made = handler;
+        }
+    }
+    return err;
+}
+
+/* Those that are still wanted begin; the others stay in the list. */
+static void admit_locked(struct handler **made, unsigned count)
+{
+    while (*made) {
+        struct handler *handler = *made;
+        struct channel *channel = handler->channel;
+        unsigned n = atomic_load(&channel->nhandlers);
+
+        if (n >= count) {
+            made = &handler->next_made;
+            continue;
+        }
+        *made = handler->next_made;
         channel->handlers[n] = handler; /* before it runs: it may look there */
         atomic_store(&channel->nhandlers, n + 1);
         set_gate(handler, GATE_OPEN);
     }
-    lock_release(&engine->starting);
-    if (!wanted || err)
-        dismiss(handler);
-    return err;
 }
 
 int engine_start_handlers(struct uf_engine *engine, unsigned count)
 {
-    int err = 0;
+    struct handler *made = NULL, *next;
+    int err;
 
     CHECK(count <= ENGINE_HANDLERS_MAX);
-    for (unsigned i = 0; !err && i < engine->nchannels; i++)
-        while (!err && atomic_load(&engine->channels[i]->nhandlers) < count)
-            err = start_one(engine->channels[i], count);
+    err = make_missing(engine, count, &made);
+    lock_take(&engine->starting);
+    for (next = made; !err && next; next = next->next_made)
+        err = equip_locked(next);
+    if (!err)
+        admit_locked(&made, count);
+    lock_release(&engine->starting);
+    for (; made; made = next) {
+        next = made->next_made;
+        dismiss(made);
+    }
     return err;
 }
 

@@ -158,7 +158,7 @@ static void a_space_and_its_engine_without_memory(void **state)
     fail_again_and_again(space_round);
 }
 
-/* With a pager of the user's the engine starts a second thread. */
+/* With a pager of the user's the engine starts more threads. */
 static unsigned long paged_space_round(void)
 {
     struct uf_engine *engine;
