@@ -116,7 +116,6 @@ static void describe(const struct uring *ring, struct store_io *io,
     char *buffer = (char *)io->buffer + io->done_bytes;
     uint64_t at = io->offset + io->done_bytes;
     unsigned len = (unsigned)step.len_bytes;
-
     int flags = store_file_take_step(&ring->store->file, io, &step);
 
     if (is_pinned(ring, buffer, len) && io->write)
