@@ -42,9 +42,10 @@ enum uf_store_kind {
 /*
  * A file is read past the page cache (O_DIRECT). What is not aligned as the file
  * system asks for, like the tail of a file, is read through it, and so is what is
- * being written or was not yet written back. Writes go through it, too: a page of
- * the cache that is written while its neighbour goes directly to the disk can
- * take the neighbour's old bytes there.
+ * being written or was not yet written back, and all where the file system knows
+ * no read that does not wait (RWF_NOWAIT; overlayfs is one). Writes go through
+ * it, too: a page of the cache that is written while its neighbour goes directly
+ * to the disk can take the neighbour's old bytes there.
  */
 #define UF_STORE_DIRECT 0x2u
 /* A file is never accessed through io_uring. */

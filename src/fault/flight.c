@@ -15,6 +15,7 @@ struct flight {
     struct uf_space *space;
     struct found found; /* with a reference to the pager */
     uint64_t landed;    /* a bit a piece; guarded by the lock of flights */
+    bool wakes_last; /* nobody before all has landed; else each with its part */
     uint64_t begun_ns;
     struct fill_part touched; /* the part with the page; len 0: not yet here */
     struct fill_parts *parts;
@@ -129,6 +130,8 @@ static struct range range_of(const struct flight *flight,
 static void note_landed(struct flights *flights, struct flight *flight,
                         const struct fill_part *part)
 {
+    if (flight->wakes_last)
+        return;
     lock_take(&flights->lock);
     flight->landed |= (uint64_t)1 << part->piece;
     lock_release(&flights->lock);
@@ -157,6 +160,8 @@ static void land(struct flights *flights, struct flight *flight,
 static void end(struct flights *flights, struct flight *flight)
 {
     withdraw(flights, flight);
+    if (flight->wakes_last)
+        install_wake(flight->space->region.uffd, flight->found.window);
     parts_end(flight->parts);
     COUNT_ADD(flight->space->counters, pager_ns,
               fault_clock_ns() - flight->begun_ns);
@@ -219,7 +224,7 @@ void flight_land(struct fault_server *server)
         return;
     if (flight->touched.len > 0)
         note_landed(server->flights, flight, &flight->touched);
-    if (server->wakes_early)
+    if (!flight->wakes_last)
         read_on(server->flights, flight);
     while (parts_next(flight->parts, &part))
         land(server->flights, flight, &part);
@@ -242,8 +247,10 @@ static bool set_off(struct uf_space *space, struct fault_server *server,
         .tid = fault->tid,
     };
 
-    *flight = (struct flight){
-        .space = space, .found = *found, .begun_ns = fault_clock_ns()};
+    *flight = (struct flight){.space = space,
+                              .found = *found,
+                              .wakes_last = !server->wakes_early,
+                              .begun_ns = fault_clock_ns()};
     flight->parts = found->pager->begin_parts(found->pager->context, &want,
                                               fault->addr - window.start);
     if (!flight->parts)
@@ -261,7 +268,7 @@ static void await_touched(struct fault_server *server, uintptr_t page)
     struct flight *flight = atomic_load(&server->flight);
     struct fill_part part;
 
-    while ((flight->touched.len == 0 || !server->wakes_early) &&
+    while ((flight->touched.len == 0 || flight->wakes_last) &&
            parts_next(flight->parts, &part)) {
         if (range_contains(range_of(flight, &part, part.len), page))
             flight->touched = part;

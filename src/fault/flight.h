@@ -14,10 +14,11 @@
  * finds the flight (flights_cover) and leaves it to that. What a flight could not
  * bring is touched again then, and served on its own.
  *
- * A toucher that is awake while the rest is read may hold a lock that the reads
- * wait for, as in write(2) to the same file, and need a fill meanwhile. So where
- * no handler would be left for that it is woken last, and nothing is read ahead
- * (fault_server.wakes_early).
+ * Who is awake while the rest is read may hold a lock that the reads wait for, as
+ * in write(2) to the same file, and need a fill meanwhile. So where no handler
+ * would be left for that, all are woken last and nothing is read ahead
+ * (fault_server.wakes_early). Several such threads may still want more handlers
+ * than there are.
  */
 #ifndef UF_FAULT_FLIGHT_H
 #define UF_FAULT_FLIGHT_H

@@ -103,7 +103,8 @@ static struct fill_parts *begin(const struct read_ahead *ahead,
     struct store_stamp stamp = store_stamp(store);
     struct fill_parts *parts = NULL;
 
-    if (store_stamp_age_ms(&stamp) >= ahead->calm_ms)
+    if (store_stamp_age_ms(&stamp) >= ahead->calm_ms &&
+        store_has_no_read_ahead(store))
         parts = parts_begin(store, offset, &want, 0, true);
     if (parts)
         parts->stamp = stamp;
@@ -133,9 +134,19 @@ struct fill_parts *read_ahead_begin(struct read_ahead *ahead,
                : NULL;
 }
 
+/* Somebody may have been writing there, and not come back yet. */
+static bool met_a_writer(const struct fill_parts *parts)
+{
+    for (unsigned i = 0; i < parts->count; i++)
+        if (parts->pieces[i].way == WAY_CACHED)
+            return true;
+    return false;
+}
+
 void read_ahead_park(struct read_ahead *ahead, struct fill_parts *next)
 {
-    struct read_ahead_stream *stream = find(ahead, parts_offset(next));
+    struct read_ahead_stream *stream =
+        met_a_writer(next) ? NULL : find(ahead, parts_offset(next));
 
     /* Another thread's window took the place; or it is somebody's already. */
     if (stream) {

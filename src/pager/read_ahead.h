@@ -15,9 +15,9 @@
  * A stream is a window that begins where the last one ended, not long after it.
  * What was read and not wanted in time is dropped, and so is what was read before
  * a write to the store that has come back (store_stamp): a touch finds what it
- * would have read. A file's times tell only of writes that begin; so that none
- * is under way, nothing is read ahead until the last is some time ago, which is
- * more than the tick of any file system's times.
+ * would have read. A file's times tell only of writes that begin; so nothing is
+ * read ahead until the last is some time ago, more than the tick of any file
+ * system's times and than most writes take, nor kept where it met a writer's lock.
  *
  * A few streams are remembered; as in fault/streams.h, what is remembered wrongly
  * costs a read and nothing else.

@@ -85,6 +85,7 @@ void store_submit(struct store_channel *channel, struct store_io *ios,
         io->done_bytes = 0;
         io->err = 0;
         io->way = WAY_DIRECT;
+        io->direct = false;
         if (!channel->ring || io->len_bytes == 0 ||
             (io->write && !channel->store->writable)) {
             store_run(channel->store, io);

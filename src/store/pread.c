@@ -13,7 +13,8 @@
  * A direct read takes the file's lock in most file systems, as who writes to the
  * file does, and keeps it while the kernel reads the memory that is written: if
  * that is a mapping of the same file here, the two would wait for each other. So
- * direct reads ask not to wait, and go by the page cache where they would.
+ * direct reads ask not to wait, and go by the page cache where they would, or
+ * where the file system knows no such request.
  *
  * Writes are never direct. One that is, and one through the page cache that is
  * under way in the same folio, collide: the folio goes to the disk with what was
@@ -53,27 +54,19 @@ struct file_step store_file_step(const struct store_file *file,
     size_t left = io->len_bytes - io->done_bytes;
     uint64_t at = io->offset + io->done_bytes;
     uintptr_t to = (uintptr_t)io->buffer + io->done_bytes;
-    struct file_step step = {FILE_CACHED, left};
+    struct file_step step = {FILE_CACHED, left, 0};
 
     if (file->fds[FILE_DIRECT] >= 0 && !io->write && io->way != WAY_CACHED &&
-        left >= file->offset_align && at % file->offset_align == 0 &&
-        is_aligned(to, file->memory_align))
-        step =
-            (struct file_step){FILE_DIRECT, left - left % file->offset_align};
+        !atomic_load(&file->only_waits) && left >= file->offset_align &&
+        at % file->offset_align == 0 && is_aligned(to, file->memory_align))
+        step = (struct file_step){FILE_DIRECT, left - left % file->offset_align,
+                                  RWF_NOWAIT};
     if (step.which == FILE_DIRECT && io->way == WAY_DIRECT_SMALL &&
         step.len_bytes > SMALL_BYTES)
         step.len_bytes = SMALL_BYTES;
     if (step.len_bytes > STEP_BYTES_MAX)
         step.len_bytes = STEP_BYTES_MAX;
     return step;
-}
-
-int store_file_take_step(const struct store_file *file, struct store_io *io,
-                         const struct file_step *step)
-{
-    io->direct = step->which == FILE_DIRECT;
-    io->no_wait = io->direct && !atomic_load(&file->only_waits);
-    return io->no_wait ? RWF_NOWAIT : 0;
 }
 
 static ssize_t read_flagged(int fd, void *buffer, size_t len_bytes, off_t at,
@@ -100,18 +93,17 @@ static ssize_t try_once(struct uf_store *store, struct store_io *io)
     int fd = store->file.fds[step.which];
     off_t at = (off_t)(io->offset + io->done_bytes);
     char *buffer = (char *)io->buffer + io->done_bytes;
-    int flags;
     ssize_t n;
 
     if (io->at_once && step.which == FILE_DIRECT)
         return -EAGAIN;
-    flags = store_file_take_step(&store->file, io, &step);
+    io->direct = step.which == FILE_DIRECT;
     if (io->at_once)
         n = read_cached(fd, buffer, step.len_bytes, at);
     else if (io->write)
         n = pwrite(fd, buffer, step.len_bytes, at);
-    else if (flags)
-        n = read_flagged(fd, buffer, step.len_bytes, at, flags);
+    else if (step.flags)
+        n = read_flagged(fd, buffer, step.len_bytes, at, step.flags);
     else
         n = pread(fd, buffer, step.len_bytes, at);
     return n < 0 ? -errno : n;

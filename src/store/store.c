@@ -51,12 +51,16 @@ void store_unref(struct uf_store *store)
 static bool was_refused(struct uf_store *store, struct store_io *io,
                         ssize_t answer)
 {
-    if (answer == -EINVAL && io->direct)
-        io->way = WAY_CACHED;
-    else if (answer == -EAGAIN && io->no_wait)
-        io->way++;
-    else if (answer == -EOPNOTSUPP && io->no_wait)
+    bool unknown = answer == -EOPNOTSUPP || answer == -ENOSYS;
+
+    if (!io->direct)
+        return false;
+    if (unknown)
         atomic_store(&store->file.only_waits, true);
+    if (answer == -EAGAIN)
+        io->way++;
+    else if (answer == -EINVAL || unknown)
+        io->way = WAY_CACHED;
     else
         return false;
     return true;
@@ -130,7 +134,8 @@ bool store_runs_in_signals(const struct uf_store *store)
 bool store_has_no_read_ahead(const struct uf_store *store)
 {
     return store->kind == UF_STORE_KIND_URING &&
-           store->file.fds[FILE_DIRECT] >= 0 && store->file.on_disk;
+           store->file.fds[FILE_DIRECT] >= 0 && store->file.on_disk &&
+           !atomic_load(&store->file.only_waits);
 }
 
 /* The caller's memory may itself be paged, by whoever it is. */

@@ -51,8 +51,7 @@ struct store_io {
 
     /* The store's own. */
     enum store_way way;
-    bool direct;  /* its step under way is direct, */
-    bool no_wait; /* and ends with -EAGAIN where it would wait for a lock */
+    bool direct; /* its step under way is, and refused where it would wait */
     struct store_io *next;
 };
 
@@ -71,7 +70,7 @@ struct store_file {
     int fds[FILE_FDS];      /* -1: none */
     size_t memory_align;    /* what direct I/O asks of buffers, in bytes */
     size_t offset_align;    /* and of offsets and lengths */
-    atomic_bool only_waits; /* direct reads cannot be asked not to wait */
+    atomic_bool only_waits; /* direct reads cannot do other: none is made */
     bool on_disk; /* a regular file whose file system says the two above */
 };
 
@@ -120,17 +119,14 @@ int store_open_path(const char *path, uint32_t flags,
 int store_open_fd(int fd, uint32_t flags, struct uf_store **ret_store);
 
 /* Of what is left of an io on a file: which descriptor, and how many bytes,
- * the next attempt is about. */
+ * the next attempt is about, and how. */
 struct file_step {
     int which; /* FILE_* */
     size_t len_bytes;
+    int flags; /* RWF_* */
 };
 struct file_step store_file_step(const struct store_file *file,
                                  const struct store_io *io);
-
-/* Says in io what the step is, and returns the RWF_* for it. */
-int store_file_take_step(const struct store_file *file, struct store_io *io,
-                         const struct file_step *step);
 
 /* Takes the answer of an attempt. True: io has come to its end. */
 bool store_io_account(struct uf_store *store, struct store_io *io,

@@ -116,8 +116,8 @@ static void describe(const struct uring *ring, struct store_io *io,
     char *buffer = (char *)io->buffer + io->done_bytes;
     uint64_t at = io->offset + io->done_bytes;
     unsigned len = (unsigned)step.len_bytes;
-    int flags = store_file_take_step(&ring->store->file, io, &step);
 
+    io->direct = step.which == FILE_DIRECT;
     if (is_pinned(ring, buffer, len) && io->write)
         io_uring_prep_write_fixed(sqe, fd, buffer, len, at, 0);
     else if (is_pinned(ring, buffer, len))
@@ -126,7 +126,7 @@ static void describe(const struct uring *ring, struct store_io *io,
         io_uring_prep_write(sqe, fd, buffer, len, at);
     else
         io_uring_prep_read(sqe, fd, buffer, len, at);
-    sqe->rw_flags = flags;
+    sqe->rw_flags = step.flags;
     if (ring->fixed_files)
         io_uring_sqe_set_flags(sqe, IOSQE_FIXED_FILE);
     io_uring_sqe_set_data(sqe, io);
@@ -189,7 +189,7 @@ static unsigned harvest(struct uring *ring, struct io_list *done)
 
         io_uring_cqe_seen(&ring->ring, cqe);
         ring->in_kernel--;
-        if (is_given_up(answer) && !(answer == -EAGAIN && io->no_wait)) {
+        if (is_given_up(answer) && !(answer == -EAGAIN && io->direct)) {
             store_run(ring->store, io);
             n += finish(done, io);
         } else if (store_io_account(ring->store, io, answer)) {

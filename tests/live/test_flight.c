@@ -3,8 +3,7 @@
  * Windows that a disk delivers in parts: whoever walks the same file, wherever
  * they begin and whatever is dropped or unmapped meanwhile, sees its bytes; what
  * is on its way is not read for each of them anew; what ends inside a window
- * ends there. Where /tmp has no direct I/O the file is pushed out of the page
- * cache instead.
+ * ends there.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,7 +13,6 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
@@ -22,67 +20,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
+#include "lib/direct_file.h"
 #include "lib/live.h"
-#include "pager/file.h"
 #include "ufault/store.h"
 
-#define NPAGES   1536
 #define NTHREADS 4
 #define ROUNDS   2
-
-struct file {
-    int fd;
-    struct uf_store *store;
-    struct uf_pager *pager;
-};
-
-static unsigned char byte_of(size_t n)
-{
-    return (unsigned char)(n * 31 + n / 251 + 1);
-}
-
-static void file_make(struct file *f, size_t len_bytes)
-{
-    char path[] = "/tmp/ufault-flight-XXXXXX";
-    unsigned char *bytes = malloc(len_bytes);
-    int err;
-
-    f->fd = mkstemp(path);
-    assert_true(f->fd >= 0);
-    unlink(path);
-    for (size_t i = 0; i < len_bytes; i++)
-        bytes[i] = byte_of(i / page_size());
-    assert_int_equal(write(f->fd, bytes, len_bytes), len_bytes);
-    free(bytes);
-    assert_int_equal(fdatasync(f->fd), 0);
-    err = uf_store_fd(f->fd, UF_STORE_DIRECT, &f->store);
-    if (err == -ENOTSUP)
-        err = uf_store_fd(f->fd, 0, &f->store);
-    assert_int_equal(err, 0);
-    assert_int_equal(uf_pager_store(f->store, 0, &f->pager), 0);
-    pager_file_of(f->pager)->ahead.calm_ms = 0; /* it was written just now */
-}
-
-static void file_end(struct file *f)
-{
-    uf_pager_unref(f->pager);
-    uf_store_unref(f->store);
-    close(f->fd);
-}
-
-static uintptr_t map(struct uf_space *space, struct file *f)
-{
-    intptr_t base =
-        uf_mmap_pager(space, 0, NPAGES * page_size(), PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE, f->pager, 0);
-
-    assert_true(base > 0);
-    posix_fadvise(f->fd, 0, 0, POSIX_FADV_DONTNEED);
-    return (uintptr_t)base;
-}
 
 struct walker {
     pthread_t thread;
@@ -96,12 +41,12 @@ static void *walk(void *arg)
 {
     struct walker *w = arg;
 
-    for (size_t i = 0; i < NPAGES; i++) {
-        size_t n = (w->start + i) % NPAGES;
+    for (size_t i = 0; i < DIRECT_FILE_PAGES; i++) {
+        size_t n = (w->start + i) % DIRECT_FILE_PAGES;
         const volatile unsigned char *page =
             (const volatile unsigned char *)(w->base + n * page_size());
 
-        w->wrong += page[i % page_size()] != byte_of(n);
+        w->wrong += page[i % page_size()] != direct_file_byte(n);
         atomic_fetch_add(&walked, 1);
     }
     return NULL;
@@ -131,27 +76,28 @@ static void walkers_see_the_file(void **state)
     struct uf_engine_opts several = {.size = sizeof(several), .nhandlers = 4};
     struct walker walkers[NTHREADS];
     struct uf_engine *engine;
-    struct file f;
+    struct direct_file f;
 
     (void)state;
     assert_int_equal(uf_engine_create(&several, &engine), 0);
-    file_make(&f, NPAGES * page_size());
+    direct_file_make(&f, "/tmp", DIRECT_FILE_PAGES * page_size());
     for (size_t i = 0; i < ROUNDS * 4; i++) {
         struct uf_space_opts opts = {.len_bytes = (size_t)32 << 20,
                                      .engine = i % 2 ? engine : NULL,
                                      .window_pages = i % 3 == 2 ? 512 : 0};
         struct uf_space *space = live_space(&opts, 0);
-        uintptr_t base = map(space, &f);
+        uintptr_t base = direct_file_map(space, &f);
 
         start_walkers(walkers, base, apart[i % 4]);
         join_walkers(walkers);
-        assert_int_equal(live_stats(space).resident, NPAGES);
+        assert_int_equal(live_stats(space).resident, DIRECT_FILE_PAGES);
         live_assert_law(space);
         /* A window that two ask for at the same moment may come twice. */
-        assert_true(live_stats(space).pager_bytes < 2 * NPAGES * page_size());
+        assert_true(live_stats(space).pager_bytes <
+                    2 * DIRECT_FILE_PAGES * page_size());
         assert_int_equal(uf_space_destroy(space), 0);
     }
-    file_end(&f);
+    direct_file_end(&f);
     assert_int_equal(uf_engine_destroy(engine), 0);
 }
 
@@ -169,8 +115,8 @@ static void *drop(void *arg)
     struct dropper *d = arg;
     size_t seen = 0;
 
-    for (size_t i = 1; !atomic_load(&over); i = i * 5 % NPAGES) {
-        size_t n = i < NPAGES - 200 ? i : 1;
+    for (size_t i = 1; !atomic_load(&over); i = i * 5 % DIRECT_FILE_PAGES) {
+        size_t n = i < DIRECT_FILE_PAGES - 200 ? i : 1;
 
         while (atomic_load(&walked) == seen && !atomic_load(&over))
             sched_yield();
@@ -188,12 +134,12 @@ static void what_is_dropped_comes_again(void **state)
     struct uf_space_opts opts = {.len_bytes = (size_t)32 << 20};
     struct walker walkers[NTHREADS];
     struct dropper dropper;
-    struct file f;
+    struct direct_file f;
 
     (void)state;
-    file_make(&f, NPAGES * page_size());
+    direct_file_make(&f, "/tmp", DIRECT_FILE_PAGES * page_size());
     dropper.space = live_space(&opts, 0);
-    dropper.base = map(dropper.space, &f);
+    dropper.base = direct_file_map(dropper.space, &f);
     atomic_store(&over, false);
     assert_int_equal(pthread_create(&dropper.thread, NULL, drop, &dropper), 0);
     for (int round = 0; round < ROUNDS; round++) {
@@ -204,7 +150,7 @@ static void what_is_dropped_comes_again(void **state)
     pthread_join(dropper.thread, NULL);
     live_assert_law(dropper.space);
     assert_int_equal(uf_space_destroy(dropper.space), 0);
-    file_end(&f);
+    direct_file_end(&f);
 }
 
 /* Zeros take the place of a mapping that is on its way. */
@@ -212,13 +158,14 @@ static void a_new_mapping_stays_as_it_is(void **state)
 {
     struct uf_space_opts opts = {.len_bytes = (size_t)32 << 20,
                                  .window_pages = 512};
-    struct file f;
+    struct direct_file f;
 
     (void)state;
-    file_make(&f, NPAGES * page_size());
+    direct_file_make(&f, "/tmp", DIRECT_FILE_PAGES * page_size());
     for (size_t round = 0; round < 30; round++) {
         struct uf_space *space = live_space(&opts, 0);
-        uintptr_t base = map(space, &f), half = base + 256 * page_size();
+        uintptr_t base = direct_file_map(space, &f),
+                  half = base + 256 * page_size();
 
         /* The window of the touch is [base, base + 512 pages). */
         assert_int_equal(live_read(base + round % 32 * page_size(), NULL, NULL),
@@ -230,12 +177,12 @@ static void a_new_mapping_stays_as_it_is(void **state)
             unsigned char byte = 1;
 
             assert_int_equal(live_read(base + n * page_size(), &byte, NULL), 0);
-            assert_int_equal(byte, n < 256 ? byte_of(n) : 0);
+            assert_int_equal(byte, n < 256 ? direct_file_byte(n) : 0);
         }
         live_assert_law(space);
         assert_int_equal(uf_space_destroy(space), 0);
     }
-    file_end(&f);
+    direct_file_end(&f);
 }
 
 static void the_end_is_inside_a_window(void **state)
@@ -248,11 +195,11 @@ static void the_end_is_inside_a_window(void **state)
                                      .window_pages = 512};
         size_t len_bytes = lengths[i] * page_size() - 7;
         struct uf_space *space = live_space(&opts, 0);
-        struct file f;
+        struct direct_file f;
         uintptr_t base;
 
-        file_make(&f, len_bytes);
-        base = map(space, &f);
+        direct_file_make(&f, "/tmp", len_bytes);
+        base = direct_file_map(space, &f);
         for (size_t n = 0; n < 512; n++) {
             uintptr_t page = base + (n * 37 + i) % 512 * page_size();
             size_t at = (page - base) / page_size();
@@ -261,12 +208,12 @@ static void the_end_is_inside_a_window(void **state)
             assert_int_equal(live_read(page, &byte, NULL),
                              at < lengths[i] ? 0 : SIGBUS);
             if (at < lengths[i])
-                assert_int_equal(byte, byte_of(at));
+                assert_int_equal(byte, direct_file_byte(at));
         }
         assert_int_equal(*(unsigned char *)(base + len_bytes), 0);
         live_assert_law(space);
         assert_int_equal(uf_space_destroy(space), 0);
-        file_end(&f);
+        direct_file_end(&f);
     }
 }
 
@@ -275,12 +222,13 @@ static void the_end_is_inside_a_window(void **state)
 static void a_stream_goes_on_in_another_space(void **state)
 {
     struct uf_engine_opts eopts = {.size = sizeof(eopts)};
-    struct file f;
+    struct direct_file f;
 
     (void)state;
-    file_make(&f, NPAGES * page_size());
+    direct_file_make(&f, "/tmp", DIRECT_FILE_PAGES * page_size());
     for (size_t round = 0; round < 10; round++) {
-        for (size_t n = 0, window = 256; n < NPAGES; n += 2 * window) {
+        for (size_t n = 0, window = 256; n < DIRECT_FILE_PAGES;
+             n += 2 * window) {
             struct uf_space_opts opts = {.len_bytes = (size_t)32 << 20,
                                          .window_pages = 256};
             struct uf_space *space;
@@ -288,115 +236,20 @@ static void a_stream_goes_on_in_another_space(void **state)
 
             assert_int_equal(uf_engine_create(&eopts, &opts.engine), 0);
             space = live_space(&opts, 0);
-            base = map(space, &f);
+            base = direct_file_map(space, &f);
             for (size_t i = n; i < n + 2 * window; i++) {
                 unsigned char byte = 0;
 
                 assert_int_equal(live_read(base + i * page_size(), &byte, NULL),
                                  0);
-                assert_int_equal(byte, byte_of(i));
+                assert_int_equal(byte, direct_file_byte(i));
             }
             live_assert_law(space);
             assert_int_equal(uf_space_destroy(space), 0);
             assert_int_equal(uf_engine_destroy(opts.engine), 0);
         }
     }
-    file_end(&f);
-}
-
-/* ---------------------------------------------------------------- locks -- */
-
-static ssize_t fill_with_ones(void *context, const struct uf_fill *want)
-{
-    (void)context;
-    memset(want->buffer, 1, want->len_bytes);
-    return (ssize_t)want->len_bytes;
-}
-
-/* The write holds the file's lock, for which the reads of the stream's rest and
- * of its next window wait, while its source is filled. */
-static void a_writer_of_the_file_may_need_a_fill(void **state)
-{
-    struct uf_pager_ops ops = {
-        .size = sizeof(ops), .name = "ones", .fill = fill_with_ones};
-    struct uf_space_opts opts = {.len_bytes = (size_t)32 << 20,
-                                 .window_pages = 128};
-    size_t page = page_size(), len = NPAGES * page, step = 128 * page;
-    struct uf_space *space;
-    struct uf_pager *ones;
-    struct file f;
-    uintptr_t base;
-
-    (void)state;
-    file_make(&f, len);
-    assert_int_equal(uf_pager_create(&ops, NULL, &ones), 0);
-    space = live_space(&opts, 0);
-    base = map(space, &f);
-    for (int round = 0; round < 20; round++) {
-        intptr_t from =
-            uf_mmap_pager(space, 0, len, PROT_READ, MAP_PRIVATE, ones, 0);
-
-        assert_true(from > 0);
-        assert_int_equal(uf_madvise(space, base, len, MADV_DONTNEED), 0);
-        for (size_t at = 0; at < len; at += step) {
-            unsigned char byte = 0;
-
-            assert_int_equal(live_read(base + at, &byte, NULL), 0);
-            assert_int_equal(byte, byte_of(at / page));
-            assert_int_equal(pwrite(f.fd, (char *)from + at, page, (off_t)len),
-                             page);
-        }
-        assert_int_equal(uf_munmap(space, (uintptr_t)from, len), 0);
-    }
-    live_assert_law(space);
-    assert_int_equal(uf_space_destroy(space), 0);
-    uf_pager_unref(ones);
-    file_end(&f);
-}
-
-/* See uf_store(3). */
-static bool is_on_xfs(const struct file *f)
-{
-    struct statfs fs;
-
-    return fstatfs(f->fd, &fs) == 0 && fs.f_type == XFS_SUPER_MAGIC;
-}
-
-/* As from a mapping of the kernel's: nobody waits for the lock that the write
- * holds, whether or not the file's own bytes are its source. */
-static void a_file_may_be_written_from_its_own_mapping(void **state)
-{
-    static const uint32_t windows[] = {0, 1, 128};
-    size_t page = page_size(), len = NPAGES * page, piece = 8 * page;
-    struct file f;
-
-    (void)state;
-    file_make(&f, len);
-    if (is_on_xfs(&f)) {
-        file_end(&f);
-        skip();
-    }
-    for (size_t i = 0; i < 3; i++) {
-        struct uf_space_opts opts = {.len_bytes = (size_t)32 << 20,
-                                     .window_pages = windows[i]};
-        struct uf_space *space = live_space(&opts, 0);
-        uintptr_t base = map(space, &f);
-
-        for (size_t at = 0; at < len; at += 4 * piece)
-            assert_int_equal(
-                pwrite(f.fd, (char *)base + at, piece, (off_t)(len + at)),
-                piece);
-        for (size_t at = 0; at < len; at += 4 * piece) {
-            unsigned char byte = 0;
-
-            assert_int_equal(pread(f.fd, &byte, 1, (off_t)(len + at + page)),
-                             1);
-            assert_int_equal(byte, byte_of(at / page + 1));
-        }
-        live_assert_law(space);
-        assert_int_equal(uf_space_destroy(space), 0);
-    }
-    file_end(&f);
+    direct_file_end(&f);
 }
 
 /* ---------------------------------------------------------------- hooks -- */
@@ -438,22 +291,22 @@ static void a_hook_may_wait_for_another_thread(void **state)
                                  .on_fault = wait_for_the_other,
                                  .hook_data = &m};
     struct uf_space *space;
-    struct file f;
+    struct direct_file f;
     uintptr_t base;
 
     (void)state;
     sem_init(&m.go, 0, 0);
     sem_init(&m.done, 0, 0);
-    file_make(&f, NPAGES * page_size());
+    direct_file_make(&f, "/tmp", DIRECT_FILE_PAGES * page_size());
     space = live_space(&opts, 0);
-    base = map(space, &f);
+    base = direct_file_map(space, &f);
     m.last = base + 500 * page_size();
     assert_int_equal(pthread_create(&m.thread, NULL, touch_the_last, &m), 0);
     assert_int_equal(live_read(base, NULL, NULL), 0);
     pthread_join(m.thread, NULL);
     live_assert_law(space);
     assert_int_equal(uf_space_destroy(space), 0);
-    file_end(&f);
+    direct_file_end(&f);
 }
 
 int main(void)
@@ -464,8 +317,6 @@ int main(void)
         cmocka_unit_test(a_new_mapping_stays_as_it_is),
         cmocka_unit_test(the_end_is_inside_a_window),
         cmocka_unit_test(a_stream_goes_on_in_another_space),
-        cmocka_unit_test(a_writer_of_the_file_may_need_a_fill),
-        cmocka_unit_test(a_file_may_be_written_from_its_own_mapping),
         cmocka_unit_test(a_hook_may_wait_for_another_thread),
     };
     int skipped = live_begin();

@@ -244,6 +244,21 @@ static void what_was_just_written_is_not_read_ahead(void **state)
     assert_int_equal(touch(rig, 3, WINDOW), WINDOW);
 }
 
+static void what_met_a_writer_is_not_kept(void **state)
+{
+    struct rig *rig = rig_of(state);
+    struct fill_parts *next;
+
+    use(rig, 0);
+    next = read_ahead_begin(&rig->ahead, rig->store, WINDOW, WINDOW);
+    assert_non_null(next);
+    parts_settle(next);
+    next->pieces[1].way = WAY_CACHED;
+    read_ahead_park(&rig->ahead, next);
+    assert_int_equal(taken(rig), 0);
+    assert_int_equal(touch(rig, 2, WINDOW), 0);
+}
+
 static void a_file_whose_times_tell_nothing_is_left_alone(void **state)
 {
     int fd = memfd_create("ufault-test", MFD_CLOEXEC);
@@ -330,6 +345,7 @@ int main(void)
         TEST(what_is_old_is_dropped),
         TEST(what_was_written_since_is_read_anew),
         TEST(what_was_just_written_is_not_read_ahead),
+        TEST(what_met_a_writer_is_not_kept),
         cmocka_unit_test(a_file_whose_times_tell_nothing_is_left_alone),
         TEST(streams_keep_their_places),
         TEST(half_the_channels_are_left),

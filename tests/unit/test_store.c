@@ -369,32 +369,41 @@ static void aligned_reads_are_direct(void **state)
 static void direct_reads_do_not_wait(void **state)
 {
     struct uf_store store = {.file = {{3, 4}, 512, 4096, false, true}};
-    struct store_io io = {.len_bytes = (size_t)1 << 20};
+    struct store_io io = {.len_bytes = (size_t)1 << 20, .direct = true};
     struct file_step step = store_file_step(&store.file, &io);
 
     (void)state;
     assert_int_equal(step.len_bytes, (size_t)1 << 20);
-    assert_int_equal(store_file_take_step(&store.file, &io, &step), RWF_NOWAIT);
+    assert_int_equal(step.flags, RWF_NOWAIT);
     assert_false(store_io_account(&store, &io, -EAGAIN));
     step = store_file_step(&store.file, &io);
     assert_int_equal(step.which, FILE_DIRECT);
     assert_true(step.len_bytes < (size_t)1 << 20);
-    assert_int_equal(store_file_take_step(&store.file, &io, &step), RWF_NOWAIT);
+    assert_int_equal(step.flags, RWF_NOWAIT);
     assert_false(store_io_account(&store, &io, (ssize_t)step.len_bytes));
     assert_false(store_io_account(&store, &io, -EAGAIN));
     step = store_file_step(&store.file, &io);
     assert_int_equal(step.which, FILE_CACHED);
     assert_int_equal(step.len_bytes, io.len_bytes - io.done_bytes);
-    assert_int_equal(store_file_take_step(&store.file, &io, &step), 0);
+    assert_int_equal(step.flags, 0);
+    io.direct = false;
     assert_true(store_io_account(&store, &io, -EAGAIN));
-    /* Not every file system can be asked. */
-    io = (struct store_io){.len_bytes = 4096};
-    step = store_file_step(&store.file, &io);
-    assert_int_equal(store_file_take_step(&store.file, &io, &step), RWF_NOWAIT);
+}
+
+/* Not every file system can be asked not to wait. */
+static void who_can_only_wait_is_not_read_directly(void **state)
+{
+    struct uf_store store = {.file = {{3, 4}, 512, 4096, false, true}};
+    struct store_io io = {.len_bytes = 4096, .direct = true}, other = io;
+    struct file_step step;
+
+    (void)state;
     assert_false(store_io_account(&store, &io, -EOPNOTSUPP));
     step = store_file_step(&store.file, &io);
-    assert_int_equal(step.which, FILE_DIRECT);
-    assert_int_equal(store_file_take_step(&store.file, &io, &step), 0);
+    assert_int_equal(step.which, FILE_CACHED);
+    assert_int_equal(step.flags, 0);
+    assert_int_equal(store_file_step(&store.file, &other).which, FILE_CACHED);
+    io.direct = false;
     assert_true(store_io_account(&store, &io, -EOPNOTSUPP));
 }
 
@@ -523,6 +532,7 @@ int main(void)
         cmocka_unit_test(batches_by_functions),
         cmocka_unit_test(aligned_reads_are_direct),
         cmocka_unit_test(direct_reads_do_not_wait),
+        cmocka_unit_test(who_can_only_wait_is_not_read_directly),
         cmocka_unit_test(closing_waits),
         cmocka_unit_test(idle_channels_are_kept),
         cmocka_unit_test(a_child_makes_its_own),
