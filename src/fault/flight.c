@@ -21,6 +21,7 @@ struct flight {
     struct fill_parts *parts;
     /* The window behind it, which is read for whoever may want it, and where it
      * is wanted; or NULL. The range is guarded by the lock of flights. */
+    bool has_read_on;
     struct fill_parts *next;
     struct range ahead;
 };
@@ -177,14 +178,17 @@ static void set_ahead(struct flights *flights, struct flight *flight,
     lock_release(&flights->lock);
 }
 
+/* Once: what comes next is the stream's, as it is then. */
 static void read_on(struct flights *flights, struct flight *flight)
 {
     const struct uf_pager *pager = flight->found.pager;
     uintptr_t end = flight->found.window.end;
     struct range ahead = {end, end};
 
-    if (pager->read_on)
-        flight->next = pager->read_on(pager->context, flight->parts);
+    if (!pager->read_on || flight->wakes_last || flight->has_read_on)
+        return;
+    flight->has_read_on = true;
+    flight->next = pager->read_on(pager->context, flight->parts);
     if (!flight->next)
         return;
     ahead.end += flight->next->want.len_bytes;
@@ -224,8 +228,7 @@ void flight_land(struct fault_server *server)
         return;
     if (flight->touched.len > 0)
         note_landed(server->flights, flight, &flight->touched);
-    if (!flight->wakes_last)
-        read_on(server->flights, flight);
+    read_on(server->flights, flight);
     while (parts_next(flight->parts, &part))
         land(server->flights, flight, &part);
     park(server->flights, flight);
@@ -288,8 +291,11 @@ bool flight_begin(struct uf_space *space, struct fault_server *server,
         fault_calls_hooks(space) || !found->pager->begin_parts ||
         !set_off(space, server, fault, found))
         return false;
-    if (announce(server->flights, flight))
+    if (announce(server->flights, flight)) {
+        if (flight->parts->settled) /* or the disk would idle meanwhile */
+            read_on(server->flights, flight);
         await_touched(server, page);
+    }
     *ret_part = range_of(flight, &flight->touched, flight->touched.good);
     if (range_contains(*ret_part, page)) {
         COUNT_ADD(space->counters, pager_bytes, flight->touched.good);
