@@ -26,6 +26,7 @@
 /* Most channels of one store; who finds none idle reads without one. */
 #define STORE_CHANNELS 8
 
+struct looks;
 struct store_channel;
 
 /* How a file with direct I/O is read, each after the one before was refused. */
@@ -96,6 +97,7 @@ struct uf_store {
     };
     char *_Atomic view; /* of a file; NULL: none */
     size_t view_bytes;
+    struct looks *looks; /* with the view */
     atomic_bool view_tried;
     atomic_uint nchannels;
     _Atomic(struct store_channel *) idle[STORE_CHANNELS];
@@ -143,7 +145,8 @@ void store_view_open(struct uf_store *store);
 void store_view_close(struct uf_store *store);
 
 /* The store's bytes as memory, for the kernel to copy from; NULL: there is no
- * such memory, or they are not all in the page cache. Requires: whole pages. */
+ * such memory, or they are not all in the page cache (looks.h). Requires: whole
+ * pages. */
 const void *store_view(struct uf_store *store, uint64_t offset,
                        size_t len_bytes);
 

@@ -13,13 +13,14 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/range.h"
+#include "base/slab.h"
 #include "base/sys.h"
+#include "store/looks.h"
 #include "store/store.h"
-
-#define LOOK_PAGES 512
 
 /* mincore(2) says of other files that all of them is cached. */
 static bool tells_what_is_cached(int fd)
@@ -50,6 +51,9 @@ void store_view_open(struct uf_store *store)
         atomic_exchange(&store->view_tried, true) ||
         store->ops->size(store, &size) != 0 || size == 0 || size > SIZE_MAX / 2)
         return;
+    store->looks = slab_pages(sizeof(*store->looks));
+    if (!store->looks)
+        return;
     size = align_up(size, page_size());
     view =
         sys->mmap(NULL, size, PROT_READ, MAP_SHARED, file->fds[FILE_CACHED], 0);
@@ -63,21 +67,28 @@ void store_view_close(struct uf_store *store)
 {
     if (store->view)
         sys->munmap(store->view, store->view_bytes);
+    slab_pages_free(store->looks, sizeof(*store->looks));
+}
+
+/* Coarse: of a few milliseconds. */
+static uint64_t now_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
 const void *store_view(struct uf_store *store, uint64_t offset,
                        size_t len_bytes)
 {
-    unsigned char cached[LOOK_PAGES];
     char *view = atomic_load(&store->view);
-    size_t npages = len_bytes / page_size();
 
-    if (!view || npages > LOOK_PAGES || len_bytes > store->view_bytes ||
+    if (!view || len_bytes > LOOKS_PAGES * page_size() ||
+        len_bytes > store->view_bytes ||
         offset > store->view_bytes - len_bytes ||
-        sys->mincore(view + offset, len_bytes, cached) != 0)
+        !looks_find(store->looks, view, store->view_bytes, offset, len_bytes,
+                    now_ms()))
         return NULL;
-    for (size_t i = 0; i < npages; i++)
-        if (!(cached[i] & 1))
-            return NULL;
     return view + offset;
 }
