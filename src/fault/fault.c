@@ -228,6 +228,24 @@ static enum fill_verdict fill(struct uf_space *space,
     return FILL_OK;
 }
 
+/* Of a shared mapping, unless the file was cut off since the fill. */
+static struct install_result install_shared_locked(struct uf_space *space,
+                                                   const struct fault *fault,
+                                                   const struct found *found,
+                                                   struct range window,
+                                                   const void *bytes)
+{
+    struct pager_cache *cache = cache_of(found->pager);
+    struct install_result r = {.verdict = INSTALL_STALE,
+                               .wake = lookup_page(fault)};
+
+    if (!cache_begin_install(cache, found->cuts))
+        return r;
+    r = install_locked(space, fault, found, window, bytes);
+    cache_end_install(cache);
+    return r;
+}
+
 struct install_result fault_install(struct uf_space *space,
                                     const struct fault *fault,
                                     const struct found *found,
@@ -239,8 +257,9 @@ struct install_result fault_install(struct uf_space *space,
     rwlock_take_read(&space->map_lock);
     fault_unsettle(space);
     if (lookup_still_locked(space, fault, found, filled)) {
-        r = install_locked(space, fault, found, *filled,
-                           (const char *)bytes + (filled->start - start));
+        r = (found->is_shared ? install_shared_locked : install_locked)(
+            space, fault, found, *filled,
+            (const char *)bytes + (filled->start - start));
         note_touch_locked(space, fault, r.verdict);
     } else {
         r.wake = lookup_page(fault);

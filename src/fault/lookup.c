@@ -7,6 +7,7 @@
 #include "fault/window.h"
 #include "mm/map.h"
 #include "mm/shared.h"
+#include "pager/cache.h"
 #include "pager/pager.h"
 
 /* Pages for a touch that continues nothing. A write may be one of many that are
@@ -106,6 +107,8 @@ static bool look_up_locked(struct uf_space *space, const struct fault *fault,
     if (space->has_guards) /* a copy would silently replace the guard */
         ret->window = resident_hole(&space->guards, fault->addr, ret->window);
     ret->is_shared = (vma->flags & VMA_CACHE) != 0;
+    if (ret->is_shared)
+        ret->cuts = cache_cuts(cache_of(vma->pager));
     ret->is_exact = ret->is_shared && shared_is_exact(space, vma->pager);
     ret->is_there =
         ret->is_shared && !shared_clip(vma, lookup_page(fault), &ret->window);

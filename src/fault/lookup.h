@@ -24,6 +24,7 @@ struct found {
     bool has_policy;
     bool is_shared; /* of a pager's cache, and its pages go in protected, */
     bool is_exact;  /* or not (mm/shared.h) */
+    uint64_t cuts;  /* of the cache, before the fill: see cache_begin_install */
     bool is_there;  /* the cache has the touched page: there is no need of us */
     struct range vma;
     struct uf_pager *pager; /* one reference if it is not the zero pager */

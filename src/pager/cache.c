@@ -223,6 +223,25 @@ uint64_t cache_next(const struct pager_cache *cache, struct range within)
                : within.end;
 }
 
+uint64_t cache_cuts(const struct pager_cache *cache)
+{
+    return atomic_load(&cache->cuts);
+}
+
+bool cache_begin_install(struct pager_cache *cache, uint64_t cuts)
+{
+    lock_take(&cache->lock);
+    if (atomic_load(&cache->cuts) == cuts)
+        return true;
+    lock_release(&cache->lock);
+    return false;
+}
+
+void cache_end_install(struct pager_cache *cache)
+{
+    lock_release(&cache->lock);
+}
+
 void cache_note_dirty(struct pager_cache *cache, struct range part)
 {
     lock_take(&cache->lock);

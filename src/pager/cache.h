@@ -55,6 +55,16 @@ bool cache_is_writable(const struct pager_cache *cache);
  * next is not is not asked of the kernel: it would look at all that are there. */
 uint64_t cache_next(const struct pager_cache *cache, struct range within);
 
+/*
+ * A fill of before the store was cut off is not to go in after what lies past its
+ * end has gone. cache_cuts, then the fill, then cache_begin_install: false if the
+ * end has moved since; else it is not dealt with before cache_end_install. Any
+ * lock up to the map lock may be held; nothing between the two waits for a fault.
+ */
+uint64_t cache_cuts(const struct pager_cache *cache);
+bool cache_begin_install(struct pager_cache *cache, uint64_t cuts);
+void cache_end_install(struct pager_cache *cache);
+
 /* Pages of `part` were written. Any lock up to the map lock may be held. */
 void cache_note_dirty(struct pager_cache *cache, struct range part);
 

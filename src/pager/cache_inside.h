@@ -24,7 +24,9 @@ struct pager_cache {
         *next; /* all caches; their lock guards this and due_ns */
     uint64_t due_ns;
 
-    struct lock lock; /* guards what follows */
+    struct lock lock; /* guards what follows, and pages going in */
+    _Atomic uint64_t
+        cuts; /* times that the store's end moved; written under it */
     struct resident dirty;
     struct resident unsafe; /* written, and not flushed since */
     int err;                /* nobody was told yet */

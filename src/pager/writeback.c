@@ -346,6 +346,8 @@ static void drop_beyond(struct pager_cache *cache, uint64_t end)
     beyond.end = cache->dirty.range.end;
     if (beyond.start < beyond.end)
         resident_clear(&cache->dirty, beyond);
+    if (end != cache->end_seen)
+        atomic_fetch_add(&cache->cuts, 1);
     lock_release(&cache->lock);
     if (end < cache->end_seen &&
         end < atomic_load(&pager_file_of(cache->pager)->tail))
