@@ -30,6 +30,8 @@ struct moody {
     atomic_size_t most; /* bytes of one write; 0: all */
     atomic_uint writes;
     void (*also)(struct moody *m); /* in each write */
+    /* With what has been read, [start, end) of the bytes. */
+    void (*has_read)(uint64_t start, uint64_t end);
     struct world *world;
 };
 
@@ -56,6 +58,8 @@ static inline ssize_t moody_read(void *context, void *buffer, size_t len,
     pthread_mutex_lock(&m->lock);
     memcpy(buffer, m->bytes + offset, len);
     pthread_mutex_unlock(&m->lock);
+    if (m->has_read)
+        m->has_read(offset, offset + len);
     return (ssize_t)len;
 }
 

@@ -230,6 +230,47 @@ static void touches_do_not_wait_for_a_write(void **state)
     end(&w);
 }
 
+static struct live_gate cut_gate = LIVE_GATE_INIT;
+
+static void wait_with_50(uint64_t start, uint64_t end)
+{
+    uint64_t last = 51 * page_size() - 1;
+
+    if (start <= last && end > last)
+        live_gate_pass(&cut_gate);
+}
+
+static void *touch_50(void *arg)
+{
+    struct world *w = arg;
+
+    w->err = live_read(w->at + 50 * page_size(), NULL, NULL);
+    return NULL;
+}
+
+/* Its bytes were read before the store was cut off, and what is behind its end
+ * went from the cache before they go in. */
+static void what_was_read_before_a_cut_does_not_go_in(void **state)
+{
+    pthread_t thread;
+    struct world w;
+
+    (void)state;
+    begin(&w);
+    *page_of(&w, 1) = 77;
+    w.m.has_read = wait_with_50;
+    assert_int_equal(pthread_create(&thread, NULL, touch_50, &w), 0);
+    live_gate_await(&cut_gate, 1);
+    atomic_store(&w.m.len, 5 * page_size());
+    assert_int_equal(sync_page(&w, 1), 0);
+    live_gate_open(&cut_gate);
+    pthread_join(thread, NULL);
+    assert_int_equal(w.err, SIGBUS);
+    assert_int_equal(live_read(w.at + 50 * page_size(), NULL, NULL), SIGBUS);
+    assert_int_equal(*page_of(&w, 1), 77);
+    end(&w);
+}
+
 /* ---------------------------------------------------------------- arguments -- */
 
 static ssize_t no_fill(void *context, const struct uf_fill *request)
@@ -370,6 +411,7 @@ int main(void)
         cmocka_unit_test(a_failure_of_the_background_is_told),
         cmocka_unit_test(a_store_does_not_wait_for_itself),
         cmocka_unit_test(touches_do_not_wait_for_a_write),
+        cmocka_unit_test(what_was_read_before_a_cut_does_not_go_in),
         cmocka_unit_test(what_cannot_be_shared_is_refused),
         cmocka_unit_test(limits_of_files_are_told),
         cmocka_unit_test(a_full_disk_is_enospc),
