@@ -31,7 +31,7 @@ struct moody {
     atomic_uint writes;
     void (*also)(struct moody *m); /* in each write */
     /* With what has been read, [start, end) of the bytes. */
-    void (*has_read)(uint64_t start, uint64_t end);
+    void (*_Atomic has_read)(uint64_t start, uint64_t end);
     struct world *world;
 };
 
@@ -49,6 +49,7 @@ static inline ssize_t moody_read(void *context, void *buffer, size_t len,
                                  uint64_t offset)
 {
     struct moody *m = context;
+    void (*has_read)(uint64_t start, uint64_t end);
     size_t end = atomic_load(&m->len);
 
     if (offset >= end)
@@ -58,8 +59,9 @@ static inline ssize_t moody_read(void *context, void *buffer, size_t len,
     pthread_mutex_lock(&m->lock);
     memcpy(buffer, m->bytes + offset, len);
     pthread_mutex_unlock(&m->lock);
-    if (m->has_read)
-        m->has_read(offset, offset + len);
+    has_read = atomic_load(&m->has_read);
+    if (has_read)
+        has_read(offset, offset + len);
     return (ssize_t)len;
 }
 

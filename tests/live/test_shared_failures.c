@@ -258,7 +258,7 @@ static void what_was_read_before_a_cut_does_not_go_in(void **state)
     (void)state;
     begin(&w);
     *page_of(&w, 1) = 77;
-    w.m.has_read = wait_with_50;
+    atomic_store(&w.m.has_read, wait_with_50);
     assert_int_equal(pthread_create(&thread, NULL, touch_50, &w), 0);
     live_gate_await(&cut_gate, 1);
     atomic_store(&w.m.len, 5 * page_size());
