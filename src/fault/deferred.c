@@ -77,6 +77,12 @@ int64_t deferred_wait_ns(struct deferred_queue *q)
     return first > now_ns ? (int64_t)(first - now_ns) : 0;
 }
 
+/* For one more inside, so that one stays outside. */
+static bool has_room_locked(const struct deferred_queue *q, unsigned nthreads)
+{
+    return q->inside + 1 < nthreads;
+}
+
 enum deferred_enter deferred_enter(struct deferred_queue *q, unsigned nthreads,
                                    const struct fault *fault)
 {
@@ -84,7 +90,7 @@ enum deferred_enter deferred_enter(struct deferred_queue *q, unsigned nthreads,
     unsigned last;
 
     lock_take(&q->lock);
-    if (q->inside + 1 < nthreads) {
+    if (has_room_locked(q, nthreads)) {
         q->inside++;
         answer = ENTER_YES;
     } else if (q->nwaiting < DEFERRED_MAX) {
@@ -101,7 +107,7 @@ bool deferred_has_room(struct deferred_queue *q, unsigned nthreads)
     bool room;
 
     lock_take(&q->lock);
-    room = q->inside + 1 < nthreads;
+    room = has_room_locked(q, nthreads);
     lock_release(&q->lock);
     return room;
 }

@@ -3,9 +3,9 @@
 #include "fault/fault.h"
 
 #include <errno.h>
-#include <time.h>
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/slab.h"
 #include "fault/ahead.h"
 #include "fault/dirty.h"
@@ -22,10 +22,7 @@
 
 uint64_t fault_clock_ns(void)
 {
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
+    return clock_ns();
 }
 
 size_t fault_buffer_bytes(void)
@@ -378,6 +375,28 @@ static void install_strided_locked(struct uf_space *space,
     }
 }
 
+/* Of the zero pager; releases the map lock. */
+static struct fault_result resolve_by_zeros(struct uf_space *space,
+                                            struct fault_server *server,
+                                            const struct fault *fault,
+                                            const struct found *found)
+{
+    struct install_result installed;
+
+    fault_unsettle(space);
+    if (found->huge)
+        installed = install_huge_locked(space, fault, found);
+    else
+        installed = install_locked(space, fault, found, found->window, NULL);
+    if (found->has_policy && !found->huge)
+        huge_note_locked(space, found->vma, installed.done);
+    if (found->count > 1 && installed.verdict == INSTALL_DONE)
+        install_strided_locked(space, fault, found, &installed);
+    note_touch_locked(space, fault, installed.verdict);
+    rwlock_release(&space->map_lock);
+    return end_installed(space, server, fault, found->window, &installed);
+}
+
 struct fault_result fault_resolve(struct uf_space *space,
                                   struct fault_server *server,
                                   const struct fault *fault)
@@ -392,21 +411,8 @@ struct fault_result fault_resolve(struct uf_space *space,
         rwlock_release(&space->map_lock);
         return end_without(fault, UF_OUTCOME_STALE, 0);
     }
-    if (found.pager->is_zero) {
-        fault_unsettle(space);
-        if (found.huge)
-            installed = install_huge_locked(space, fault, &found);
-        else
-            installed =
-                install_locked(space, fault, &found, found.window, NULL);
-        if (found.has_policy && !found.huge)
-            huge_note_locked(space, found.vma, installed.done);
-        if (found.count > 1 && installed.verdict == INSTALL_DONE)
-            install_strided_locked(space, fault, &found, &installed);
-        note_touch_locked(space, fault, installed.verdict);
-        rwlock_release(&space->map_lock);
-        return end_installed(space, server, fault, found.window, &installed);
-    }
+    if (found.pager->is_zero)
+        return resolve_by_zeros(space, server, fault, &found);
     if (found.is_there) {
         installed = (struct install_result){.present = lookup_page(fault)};
         fault_unsettle(space);

@@ -6,9 +6,9 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/slab.h"
 #include "pager/cache_inside.h"
 #include "pager/pager.h"
@@ -53,14 +53,6 @@ struct uf_pager *cache_pager(const struct pager_cache *cache)
 }
 
 /* ---- Its life ---------------------------------------------------------- */
-
-static uint64_t now_ns(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
 
 /* The file system would raise SIGXFSZ. */
 static bool is_too_long(uint64_t end)
@@ -158,7 +150,7 @@ static int make_and_list_locked(struct uf_pager *pager, struct file_pager *file,
         drop(cache);
         return err;
     }
-    cache->due_ns = now_ns() + file->age_ms * 1000000ull;
+    cache->due_ns = clock_ns() + file->age_ms * 1000000ull;
     cache->next = all;
     all = cache;
     atomic_store(&file->cache, cache);
@@ -319,7 +311,7 @@ void cache_set_age(struct uf_pager *pager, uint32_t age_ms)
     atomic_store(&file->age_ms, age_ms);
     cache = atomic_load(&file->cache);
     if (cache)
-        cache->due_ns = now_ns() + age_ms * 1000000ull;
+        cache->due_ns = clock_ns() + age_ms * 1000000ull;
     lock_release(&all_lock);
 }
 

@@ -3,19 +3,11 @@
 #include "pager/read_ahead.h"
 
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/range.h"
 #include "pager/parts.h"
 #include "store/channel.h"
-
-static uint64_t now_ms(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-}
 
 static bool is_old(const struct read_ahead *ahead,
                    const struct read_ahead_stream *stream, uint64_t now)
@@ -73,7 +65,7 @@ struct fill_parts *read_ahead_take(struct read_ahead *ahead,
 
     if (!parts)
         return NULL;
-    if (is_old(ahead, stream, now_ms()) || !parts_are_ours(parts) ||
+    if (is_old(ahead, stream, clock_ms()) || !parts_are_ours(parts) ||
         parts_offset(parts) != offset ||
         parts->want.len_bytes < want->len_bytes || !is_good(parts, store)) {
         parts_end(parts);
@@ -116,7 +108,7 @@ struct fill_parts *read_ahead_begin(struct read_ahead *ahead,
                                     size_t len_bytes)
 {
     struct read_ahead_stream *stream = find(ahead, offset);
-    uint64_t now = now_ms(), end = offset + len_bytes;
+    uint64_t now = clock_ms(), end = offset + len_bytes;
     bool goes_on = stream && !is_old(ahead, stream, now);
     size_t last;
 
@@ -150,7 +142,8 @@ void read_ahead_park(struct read_ahead *ahead, struct fill_parts *next)
 
     /* Another thread's window took the place; or it is somebody's already. */
     if (stream) {
-        atomic_store(&stream->used_ms, now_ms()); /* however slow the disk is */
+        atomic_store(&stream->used_ms,
+                     clock_ms()); /* however slow the disk is */
         next = atomic_exchange(&stream->parked, next);
     }
     parts_end(next);

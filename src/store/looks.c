@@ -5,11 +5,12 @@
 #include "base/range.h"
 #include "base/sys.h"
 
-/* What is known of a block, with its number and the time. */
-enum { ASKED = 1, ALL_THERE, NOT_ALL_THERE };
+/* What is known of a block, with its number and the time: a number of questions,
+ * or what came of a look at all of it. */
+enum { ALL_THERE = LOOKS_ASKED + 1, NOT_ALL_THERE };
 
 #define TIME_BITS  30
-#define STATE_BITS 2
+#define STATE_BITS 5
 #define TIME_MASK  (((uint64_t)1 << TIME_BITS) - 1)
 
 static uint64_t note(uint64_t block, uint64_t now_ms, unsigned state)
@@ -52,12 +53,12 @@ static bool ask_block(struct looks *looks, char *view, size_t view_bytes,
     unsigned known =
         recall(atomic_load_explicit(slot, memory_order_relaxed), block, now_ms);
 
-    if (known > ASKED)
+    if (known > LOOKS_ASKED)
         return known == ALL_THERE;
     if (len_bytes > block_bytes)
         len_bytes = block_bytes;
-    if (known == 0)
-        known = ASKED;
+    if (known < LOOKS_ASKED)
+        known++;
     else
         known = look(view + start, len_bytes) ? ALL_THERE : NOT_ALL_THERE;
     atomic_store_explicit(slot, note(block, now_ms, known),

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * looks: whether parts of a mapped file are in the page cache, with fewer looks
- * than questions. mincore(2) costs as much for a page as for a thousand that are
- * mapped, and at random pages more than their copies.
+ * than questions. At random pages mincore(2) costs more than their copies; of a
+ * whole block it costs no more than of one page where the block is mapped, and
+ * as much as 30 where none of it is. What has been copied from is mapped.
  *
- *     of a block     1st question   2nd, soon        others, soon
- *     looked at      what is asked  all of it        nothing, if all is there;
- *                                                    else what is asked
+ *     of a block     the first questions   one more      others
+ *     looked at      what is asked         all of it     nothing, if all is there;
+ *                                                        else what is asked
  *
- * So an answer may be LOOKS_MS old. Who relies on it and is wrong waits for a disk
- * where it did not mean to, and nothing else.
+ * All of them soon after each other. So an answer may be LOOKS_MS old. Who relies
+ * on it and is wrong waits for a disk where it did not mean to, and nothing else.
  */
 #ifndef UF_STORE_LOOKS_H
 #define UF_STORE_LOOKS_H
@@ -21,6 +22,7 @@
 
 #define LOOKS_PAGES  512 /* of a block */
 #define LOOKS_BLOCKS 512
+#define LOOKS_ASKED  16 /* questions before a block is worth a look */
 #define LOOKS_MS     100
 
 /* Zeros: nothing is known. A block is where its number modulo their count is. */

@@ -13,9 +13,9 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/range.h"
 #include "base/slab.h"
 #include "base/sys.h"
@@ -70,15 +70,6 @@ void store_view_close(struct uf_store *store)
     slab_pages_free(store->looks, sizeof(*store->looks));
 }
 
-/* Coarse: of a few milliseconds. */
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 const void *store_view(struct uf_store *store, uint64_t offset,
                        size_t len_bytes)
 {
@@ -88,7 +79,7 @@ const void *store_view(struct uf_store *store, uint64_t offset,
         len_bytes > store->view_bytes ||
         offset > store->view_bytes - len_bytes ||
         !looks_find(store->looks, view, store->view_bytes, offset, len_bytes,
-                    now_ms()))
+                    clock_ms()))
         return NULL;
     return view + offset;
 }

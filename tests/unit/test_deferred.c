@@ -74,6 +74,23 @@ static void the_wait_is_for_the_earliest(void **state)
     assert_true(wait > 0 && (uint64_t)wait <= hour);
 }
 
+/* Room is for one more inside beside the one that stays outside. */
+static void who_has_the_last_place_finds_no_room(void **state)
+{
+    struct fault f = fault_at(0);
+
+    (void)state;
+    assert_int_equal(deferred_enter(&q, 3, &f), ENTER_YES);
+    assert_true(deferred_has_room(&q, 3));
+    assert_false(deferred_has_room(&q, 2));
+    assert_int_equal(deferred_enter(&q, 3, &f), ENTER_YES);
+    assert_false(deferred_has_room(&q, 3));
+    assert_true(deferred_has_room(&q, 4));
+    assert_false(deferred_leave(&q, &f));
+    assert_true(deferred_has_room(&q, 3));
+    assert_false(deferred_leave(&q, &f));
+}
+
 /* Full is said, and all that went in come out once. */
 static void a_full_queue_says_so_and_loses_nothing(void **state)
 {
@@ -168,6 +185,7 @@ int main(void)
         TEST(empty_waits_for_ever),
         TEST(a_fault_comes_back_when_due),
         TEST(the_wait_is_for_the_earliest),
+        TEST(who_has_the_last_place_finds_no_room),
         TEST(a_full_queue_says_so_and_loses_nothing),
         TEST(one_thread_stays_outside),
         TEST(who_waits_is_served_in_order),

@@ -14,7 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -334,79 +333,6 @@ static void batches_by_functions(void **state)
     batches_on(CALLER, false);
 }
 
-/* Reads are direct where they are aligned, and as far; writes never. */
-static void aligned_reads_are_direct(void **state)
-{
-    struct uf_store store = {.file = {{3, 4}, 512, 4096, false, true}};
-    const struct store_file *file = &store.file,
-                            plain = {{3, -1}, 1, 1, false, true};
-    struct store_io io = {
-        .offset = 8192, .buffer = (void *)0x200, .len_bytes = 10000};
-    struct file_step step = store_file_step(file, &io);
-
-    (void)state;
-    assert_int_equal(step.which, FILE_DIRECT);
-    assert_int_equal(step.len_bytes, 8192);
-    assert_int_equal(store_file_step(&plain, &io).which, FILE_CACHED);
-    io.done_bytes = 8192;
-    step = store_file_step(file, &io);
-    assert_int_equal(step.which, FILE_CACHED);
-    assert_int_equal(step.len_bytes, 10000 - 8192);
-    io.done_bytes = 100;
-    assert_int_equal(store_file_step(file, &io).which, FILE_CACHED);
-    io = (struct store_io){.buffer = (void *)0x100, .len_bytes = 4096};
-    assert_int_equal(store_file_step(file, &io).which, FILE_CACHED);
-    io = (struct store_io){.len_bytes = 4096, .write = true};
-    assert_int_equal(store_file_step(file, &io).which, FILE_CACHED);
-    /* Should the file system refuse after all. */
-    io = (struct store_io){.len_bytes = 4096, .direct = true};
-    assert_int_equal(store_file_step(file, &io).which, FILE_DIRECT);
-    assert_false(store_io_account(&store, &io, -EINVAL));
-    assert_int_equal(store_file_step(file, &io).which, FILE_CACHED);
-}
-
-/* Rather than to wait for the file's lock: less, then by the page cache. */
-static void direct_reads_do_not_wait(void **state)
-{
-    struct uf_store store = {.file = {{3, 4}, 512, 4096, false, true}};
-    struct store_io io = {.len_bytes = (size_t)1 << 20, .direct = true};
-    struct file_step step = store_file_step(&store.file, &io);
-
-    (void)state;
-    assert_int_equal(step.len_bytes, (size_t)1 << 20);
-    assert_int_equal(step.flags, RWF_NOWAIT);
-    assert_false(store_io_account(&store, &io, -EAGAIN));
-    step = store_file_step(&store.file, &io);
-    assert_int_equal(step.which, FILE_DIRECT);
-    assert_true(step.len_bytes < (size_t)1 << 20);
-    assert_int_equal(step.flags, RWF_NOWAIT);
-    assert_false(store_io_account(&store, &io, (ssize_t)step.len_bytes));
-    assert_false(store_io_account(&store, &io, -EAGAIN));
-    step = store_file_step(&store.file, &io);
-    assert_int_equal(step.which, FILE_CACHED);
-    assert_int_equal(step.len_bytes, io.len_bytes - io.done_bytes);
-    assert_int_equal(step.flags, 0);
-    io.direct = false;
-    assert_true(store_io_account(&store, &io, -EAGAIN));
-}
-
-/* Not every file system can be asked not to wait. */
-static void who_can_only_wait_is_not_read_directly(void **state)
-{
-    struct uf_store store = {.file = {{3, 4}, 512, 4096, false, true}};
-    struct store_io io = {.len_bytes = 4096, .direct = true}, other = io;
-    struct file_step step;
-
-    (void)state;
-    assert_false(store_io_account(&store, &io, -EOPNOTSUPP));
-    step = store_file_step(&store.file, &io);
-    assert_int_equal(step.which, FILE_CACHED);
-    assert_int_equal(step.flags, 0);
-    assert_int_equal(store_file_step(&store.file, &other).which, FILE_CACHED);
-    io.direct = false;
-    assert_true(store_io_account(&store, &io, -EOPNOTSUPP));
-}
-
 /* ---------------------------------------------------------------- channels -- */
 
 /* What is closed with requests under way waits for them. */
@@ -530,9 +456,6 @@ int main(void)
         cmocka_unit_test(batches_in_pinned_buffers),
         cmocka_unit_test(batches_in_memory),
         cmocka_unit_test(batches_by_functions),
-        cmocka_unit_test(aligned_reads_are_direct),
-        cmocka_unit_test(direct_reads_do_not_wait),
-        cmocka_unit_test(who_can_only_wait_is_not_read_directly),
         cmocka_unit_test(closing_waits),
         cmocka_unit_test(idle_channels_are_kept),
         cmocka_unit_test(a_child_makes_its_own),
